@@ -1,0 +1,1 @@
+//! Blocked tensors and the layers of 3D networks on the CPU, forward and backward.

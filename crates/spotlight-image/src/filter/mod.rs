@@ -1,0 +1,1 @@
+//! Filters in 3D: median and Gaussian.

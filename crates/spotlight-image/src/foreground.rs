@@ -1,0 +1,1 @@
+//! Where the cells are: Otsu's threshold and the mask above it.

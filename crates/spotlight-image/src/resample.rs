@@ -1,0 +1,1 @@
+//! Spline zoom between voxel sizes.

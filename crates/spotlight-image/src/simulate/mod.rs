@@ -1,0 +1,1 @@
+//! Paired stacks with known truth, from a seed.

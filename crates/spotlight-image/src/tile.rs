@@ -1,0 +1,1 @@
+//! Crop and pad rules, tiles with a halo.

@@ -1,0 +1,1 @@
+//! Microscope files and tables to volumes and back.

@@ -1,0 +1,1 @@
+//! The F-net, the Spotlight loss, training and prediction.

@@ -1,0 +1,3 @@
+//! The `spotlight` program.
+
+fn main() {}
