@@ -1,4 +1,9 @@
 //! Foreground-aware 3D virtual staining: the library behind the `spotlight` program.
+//!
+//! The four rooms below do the work and are re-exported whole. This crate adds
+//! what only a program needs: one file per command ([`cli`]).
+
+pub mod cli;
 
 pub use spotlight_engine as engine;
 pub use spotlight_image as image;

@@ -1,3 +1,39 @@
-//! The `spotlight` program.
+//! The `spotlight` program: reads the command line, runs one command, reports once.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use spotlight::cli::{self, CommandLine, Outcome};
+
+fn main() -> ExitCode {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(message) => return show_clap_message(&message),
+    };
+    match cli::run(command_line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// Help and version go to standard output with status 0, wrong use to standard error with 2.
+fn show_clap_message(message: &clap::Error) -> ExitCode {
+    // A reader that has gone away is no reason to fail.
+    let _ = message.print();
+    if message.use_stderr() { ExitCode::from(cli::WRONG_USE) } else { ExitCode::SUCCESS }
+}
+
+/// Prints the error with its causes and, where there is one, what to do about it.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let outcome = Outcome::of(error);
+    let mut text = String::new();
+    if let Some(message) = &outcome.message {
+        text.push_str(&format!("error: {message}\n"));
+    }
+    if let Some(hint) = &outcome.hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(outcome.status)
+}
