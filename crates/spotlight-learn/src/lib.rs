@@ -1,1 +1,14 @@
-//! The F-net, the Spotlight loss, training and prediction.
+//! The method: the F-net, the Spotlight loss, and the files that hold a trained model.
+//!
+//! Data come in as volumes in memory; nothing here knows an image format. A module
+//! uses only those named before it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`] | [`Error`], whose fault it was |
+//! | [`loss`] | mean squared error and the Spotlight loss, with gradients |
+
+pub mod error;
+pub mod loss;
+
+pub use error::Error;
