@@ -9,3 +9,5 @@ pub use spotlight_engine as engine;
 pub use spotlight_image as image;
 pub use spotlight_io as io;
 pub use spotlight_learn as learn;
+
+pub mod montage;
