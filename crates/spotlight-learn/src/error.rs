@@ -45,6 +45,91 @@ pub enum Error {
         /// Latest format number that can be read.
         supported: u64,
     },
+    /// The data's fault: a stack, or the two of a pair, cannot be used.
+    #[error("{name}: {problem}")]
+    Stack {
+        /// The pair or the file.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The data's fault: no patch, or none that was found, has enough foreground.
+    #[error(
+        "no patch of {patch:?} voxels (z, y, x) with at least {least} foreground voxels was \
+         found in {names}, where at most {most_percent:.3} % is foreground: check the targets, \
+         or lower sample.min_foreground"
+    )]
+    NoForeground {
+        /// The pairs, shortened.
+        names: String,
+        /// Voxels of a patch along (z, y, x).
+        patch: [usize; 3],
+        /// Foreground voxels that a patch needs.
+        least: usize,
+        /// Foreground of the best stack, in percent.
+        most_percent: f64,
+    },
+    /// The data's fault: what the caller reads the pairs with could not.
+    #[error(transparent)]
+    Pairs(Box<dyn std::error::Error + Send + Sync>),
+    /// The recipe's fault: training ran away.
+    #[error(
+        "the loss is {loss} in iteration {iteration}: training has diverged; \
+         lower train.learning_rate or check the stacks for extreme voxels"
+    )]
+    Diverged {
+        /// The iteration, counted from 1.
+        iteration: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// The file's fault: it is no checkpoint, or a damaged one.
+    #[error("{path} is not a checkpoint to resume from: {reason}", path = path.display())]
+    NotACheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or strange.
+        reason: String,
+    },
+    /// The caller's fault: a run is resumed with other settings.
+    #[error(
+        "{path} was made with {field} = {before} and cannot be resumed with {now}: \
+         use the same recipe, or start a new run",
+        path = path.display()
+    )]
+    OtherRecipe {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Name of the setting.
+        field: String,
+        /// Its value in the checkpoint.
+        before: String,
+        /// Its value now.
+        now: String,
+    },
+    /// The caller's fault: a run is resumed with other stacks.
+    #[error(
+        "{path} was made with other stacks or another split: \
+         use the same manifest, or start a new run",
+        path = path.display()
+    )]
+    OtherData {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A limit: even the smallest tile needs more memory than is allowed.
+    #[error(
+        "{name}: prediction needs at least {needed} bytes of memory and may use {allowed}: \
+         allow more"
+    )]
+    Memory {
+        /// The file.
+        name: String,
+        /// Bytes of the smallest tile and of the volumes.
+        needed: u64,
+        /// Bytes that may be used.
+        allowed: u64,
+    },
     /// The caller's fault: an option has a value that makes no sense.
     #[error("{option} is {found}, it must be {expected}")]
     Option {
