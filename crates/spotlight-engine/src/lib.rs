@@ -1,1 +1,24 @@
 //! Blocked tensors and the layers of 3D networks on the CPU, forward and backward.
+//!
+//! An [`Engine`] owns the threads and the choice of instruction set; its methods are the layers:
+//! 3×3×3 convolution, 2×2×2 down and up convolution, batch statistics, the backward pass of
+//! batch normalisation with ReLU, and Adam. Each convolution has a forward and two backward
+//! functions (for the data and for the weights). There is no graph: the network calls the layers
+//! in its own order.
+//!
+//! Weights are plain `f32` slices in PyTorch's order. Activations are [`Tensor`]s, whose memory
+//! layout is the engine's own affair. Convolutions store their raw result; normalisation and ReLU
+//! happen while the next layer reads it (see [`Activation`]), so that no normalised copy exists.
+//!
+//! Results do not depend on the number of threads.
+
+pub mod adam;
+mod engine;
+mod kernel;
+mod layer;
+pub mod tensor;
+
+pub use adam::Adam;
+pub use engine::{Engine, EngineError, EngineOptions, InstructionSet};
+pub use layer::Statistics;
+pub use tensor::{Activation, ScaleShift, Tensor};

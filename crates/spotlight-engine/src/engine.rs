@@ -1,0 +1,206 @@
+//! The threads and the instruction set that all layers use.
+
+use std::{fmt, str::FromStr};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// The variable that forces an instruction set, for tests and comparisons.
+const VARIABLE: &str = "SPOTLIGHT_INSTRUCTION_SET";
+
+/// The kernels to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// 512-bit vectors (x86-64 with AVX-512F).
+    Avx512,
+    /// 256-bit vectors with fused multiply-add (x86-64 with AVX2 and FMA).
+    Avx2,
+    /// Plain Rust, on every machine.
+    Portable,
+}
+
+impl InstructionSet {
+    /// The sets this machine has, the fastest first; the last is always `Portable`.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 && is_x86_feature_detected!("avx512f") {
+                sets.push(Self::Avx512);
+            }
+            if avx2 {
+                sets.push(Self::Avx2);
+            }
+        }
+        sets.push(Self::Portable);
+        sets
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+impl FromStr for InstructionSet {
+    type Err = EngineError;
+
+    fn from_str(name: &str) -> Result<Self, EngineError> {
+        match name {
+            "avx512" => Ok(Self::Avx512),
+            "avx2" => Ok(Self::Avx2),
+            "portable" => Ok(Self::Portable),
+            _ => Err(EngineError::UnknownInstructionSet(name.to_owned())),
+        }
+    }
+}
+
+/// Settings of an [`Engine`].
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Number of threads; `None` uses all cores.
+    pub threads: Option<usize>,
+    /// The kernels to use; `None` takes the set that the environment variable
+    /// `SPOTLIGHT_INSTRUCTION_SET` names (`avx512`, `avx2` or `portable`), or else the fastest one
+    /// of this machine.
+    pub instruction_set: Option<InstructionSet>,
+}
+
+/// Why an [`Engine`] cannot be made.
+#[derive(Debug)]
+pub enum EngineError {
+    /// `SPOTLIGHT_INSTRUCTION_SET` holds a word that names no instruction set.
+    UnknownInstructionSet(String),
+    /// The instruction set asked for does not exist on this machine.
+    MissingInstructionSet(InstructionSet),
+    /// The system gave no threads.
+    Threads(rayon::ThreadPoolBuildError),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownInstructionSet(name) => write!(
+                formatter,
+                "unknown instruction set {name:?}: {VARIABLE} must be avx512, avx2 or portable"
+            ),
+            Self::MissingInstructionSet(set) => {
+                let names: Vec<_> =
+                    InstructionSet::available().iter().map(ToString::to_string).collect();
+                write!(
+                    formatter,
+                    "this machine has no {set} instructions: choose one of {}",
+                    names.join(", ")
+                )
+            }
+            Self::Threads(source) => write!(formatter, "cannot start the threads: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Threads(source) => Some(source),
+            Self::UnknownInstructionSet(_) | Self::MissingInstructionSet(_) => None,
+        }
+    }
+}
+
+/// The layers, on a pool of threads and one instruction set.
+///
+/// # Examples
+///
+/// A convolution whose only weight that is not zero copies its input:
+///
+/// ```
+/// use spotlight_engine::{Activation, Engine, EngineOptions, Tensor};
+///
+/// let engine = Engine::new(&EngineOptions::default())?;
+/// let input = Tensor::from_planar(1, 1, [1, 1, 3], &[1.0, 2.0, 3.0]);
+/// let mut weights = [0.0; 27];
+/// weights[13] = 1.0;
+/// let inputs = [Activation { tensor: &input, normalise: None }];
+/// let output = engine.conv3(&inputs, &weights, &[0.5], 1);
+/// assert_eq!(output.to_planar(), [1.5, 2.5, 3.5]);
+/// # Ok::<(), spotlight_engine::EngineError>(())
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    pool: ThreadPool,
+    instruction_set: InstructionSet,
+}
+
+impl Engine {
+    /// Starts the threads and chooses the instruction set.
+    ///
+    /// # Errors
+    ///
+    /// If the instruction set asked for is unknown or missing on this machine, or the threads
+    /// cannot be started.
+    pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
+        let forced = match (options.instruction_set, std::env::var(VARIABLE)) {
+            (Some(set), _) => Some(set),
+            (None, Ok(name)) => Some(name.parse()?),
+            (None, Err(_)) => None,
+        };
+        let available = InstructionSet::available();
+        let instruction_set = forced.unwrap_or(available[0]);
+        if !available.contains(&instruction_set) {
+            return Err(EngineError::MissingInstructionSet(instruction_set));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(options.threads.unwrap_or(0))
+            .thread_name(|index| format!("engine-{index}"))
+            .build()
+            .map_err(EngineError::Threads)?;
+        Ok(Self { pool, instruction_set })
+    }
+
+    /// Number of threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.instruction_set
+    }
+
+    /// Runs `work` on the engine's threads, so that rayon's parallel iterators in it use them.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for set in [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable] {
+            assert_eq!(set.to_string().parse::<InstructionSet>().unwrap(), set);
+        }
+        let error = "sse9".parse::<InstructionSet>().unwrap_err().to_string();
+        assert!(error.contains("\"sse9\"") && error.contains("portable"), "{error}");
+    }
+
+    #[test]
+    fn threads_are_as_asked() {
+        for threads in [1, 3] {
+            let options = EngineOptions { threads: Some(threads), ..EngineOptions::default() };
+            let engine = Engine::new(&options).unwrap();
+            assert_eq!(engine.threads(), threads);
+            assert_eq!(engine.install(rayon::current_num_threads), threads);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The loops that do the work, without threads.
+
+pub(crate) mod naive;

@@ -1,0 +1,36 @@
+//! The layers: what to compute, cut into tasks for the threads.
+
+mod batch_norm;
+mod conv;
+mod down;
+mod up;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch_norm::Statistics;
+
+use crate::tensor::{Activation, Tensor};
+
+/// Checks that the inputs can be concatenated and agree with their normalisation; returns their
+/// batch, channels and shape.
+fn concatenated(inputs: &[Activation<'_>]) -> (usize, usize, [usize; 3]) {
+    assert!(!inputs.is_empty(), "a layer has at least one input");
+    let first = inputs[0].tensor;
+    for Activation { tensor, normalise } in inputs {
+        assert_eq!(tensor.batch(), first.batch(), "inputs have one batch");
+        assert_eq!(tensor.shape(), first.shape(), "inputs have one shape");
+        if let Some(law) = normalise {
+            assert_eq!(law.scale.len(), tensor.channels(), "one scale a channel");
+            assert_eq!(law.shift.len(), tensor.channels(), "one shift a channel");
+        }
+    }
+    let channels = inputs.iter().map(|input| input.tensor.channels()).sum();
+    (first.batch(), channels, first.shape())
+}
+
+/// Checks that the gradient fits the output of a layer.
+fn check_gradient(grad: &Tensor, batch: usize, shape: [usize; 3]) {
+    assert_eq!(grad.batch(), batch, "batch of the gradient");
+    assert_eq!(grad.shape(), shape, "shape of the gradient");
+}

@@ -1,0 +1,89 @@
+//! The transposed 2×2×2 convolution with stride 2: twice the size.
+
+use super::{check_gradient, concatenated};
+use crate::{
+    Engine,
+    kernel::naive::{self, Geometry, Planar},
+    tensor::{Activation, Tensor},
+};
+
+/// Weights of one pair of channels.
+const TAPS: usize = 8;
+
+impl Engine {
+    /// Convolves the concatenated inputs, transposed, with stride 2: each voxel becomes a cube of
+    /// 2×2×2 voxels.
+    ///
+    /// `weights` is (in, out, 2, 2, 2), where `in` runs over the channels of all inputs.
+    ///
+    /// # Panics
+    ///
+    /// If the inputs disagree in batch or shape, or a slice has the wrong length.
+    #[must_use]
+    pub fn up2(
+        &self,
+        inputs: &[Activation<'_>],
+        weights: &[f32],
+        bias: &[f32],
+        out_channels: usize,
+    ) -> Tensor {
+        let (_, channels, shape) = concatenated(inputs);
+        assert_eq!(weights.len(), channels * out_channels * TAPS, "weights of the convolution");
+        assert_eq!(bias.len(), out_channels, "biases of the convolution");
+        let doubled = shape.map(|side| 2 * side);
+        let x = Planar::of(inputs);
+        let mut y = naive::backward_data(&x, weights, out_channels, doubled, Geometry::DOWN2);
+        y.add_bias(bias);
+        y.into_tensor()
+    }
+
+    /// The gradients with respect to the inputs of [`Engine::up2`], one tensor an input.
+    ///
+    /// # Panics
+    ///
+    /// If a side of the gradient is odd or the weights do not fit the channels.
+    #[must_use]
+    pub fn up2_backward_data(
+        &self,
+        grad: &Tensor,
+        weights: &[f32],
+        input_channels: &[usize],
+    ) -> Vec<Tensor> {
+        let channels: usize = input_channels.iter().sum();
+        assert_eq!(weights.len(), channels * grad.channels() * TAPS, "weights of the convolution");
+        assert!(
+            grad.shape().iter().all(|side| side % 2 == 0),
+            "the sides of the gradient are even"
+        );
+        naive::forward(&Planar::of_tensor(grad), weights, channels, Geometry::DOWN2)
+            .split(input_channels)
+    }
+
+    /// The gradients with respect to the weights and biases of [`Engine::up2`]; overwrites
+    /// `grad_weights` and `grad_bias`.
+    ///
+    /// # Panics
+    ///
+    /// If the inputs and the gradient disagree in batch or shape, or a slice has the wrong length.
+    pub fn up2_backward_weights(
+        &self,
+        inputs: &[Activation<'_>],
+        grad: &Tensor,
+        grad_weights: &mut [f32],
+        grad_bias: &mut [f32],
+    ) {
+        let (batch, channels, shape) = concatenated(inputs);
+        check_gradient(grad, batch, shape.map(|side| 2 * side));
+        assert_eq!(
+            grad_weights.len(),
+            channels * grad.channels() * TAPS,
+            "gradient of the weights"
+        );
+        assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
+        let dy = Planar::of_tensor(grad);
+        let dw = naive::backward_weights(&dy, &Planar::of(inputs), Geometry::DOWN2);
+        grad_weights.iter_mut().zip(dw).for_each(|(to, from)| *to = from as f32);
+        let db = naive::channel_sums(&dy);
+        grad_bias.iter_mut().zip(db).for_each(|(to, from)| *to = from as f32);
+    }
+}
