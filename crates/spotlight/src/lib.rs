@@ -7,6 +7,8 @@
 
 pub mod cli;
 pub mod montage;
+pub mod progress;
+pub mod record;
 pub mod table;
 
 pub use spotlight_engine as engine;
