@@ -6,9 +6,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | [`Error`], whose fault it was |
+//! | [`fnet`] | the network, forwards and backwards |
 //! | [`loss`] | mean squared error and the Spotlight loss, with gradients |
 
 pub mod error;
+pub mod fnet;
 pub mod loss;
 
 pub use error::Error;

@@ -1,0 +1,69 @@
+//! One layer forwards and backwards, whichever of the three convolutions it has.
+
+use spotlight_engine::{Activation, Engine, Tensor};
+
+use super::parameters::Convolution;
+
+/// The convolution of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operation {
+    /// 3x3x3 with a border of zeros: the same size.
+    Same,
+    /// 2x2x2 with stride 2: half the size.
+    Down,
+    /// Transposed 2x2x2 with stride 2: twice the size.
+    Up,
+}
+
+/// The convolution's output, bias added.
+pub(super) fn forward(
+    engine: &Engine,
+    operation: Operation,
+    layer: &Convolution,
+    parameters: &[f32],
+    inputs: &[Activation<'_>],
+) -> Tensor {
+    let (weights, bias) = (&parameters[layer.weights.clone()], &parameters[layer.bias.clone()]);
+    match operation {
+        Operation::Same => engine.conv3(inputs, weights, bias, layer.out_channels),
+        Operation::Down => engine.down2(inputs, weights, bias, layer.out_channels),
+        Operation::Up => engine.up2(inputs, weights, bias, layer.out_channels),
+    }
+}
+
+/// The gradients by what the convolution read, one for each input.
+pub(super) fn backward_data(
+    engine: &Engine,
+    operation: Operation,
+    layer: &Convolution,
+    parameters: &[f32],
+    inputs: &[Activation<'_>],
+    gradient: &Tensor,
+) -> Vec<Tensor> {
+    let weights = &parameters[layer.weights.clone()];
+    let channels: Vec<usize> = inputs.iter().map(|input| input.tensor.channels()).collect();
+    match operation {
+        Operation::Same => engine.conv3_backward_data(gradient, weights, &channels),
+        Operation::Down => engine.down2_backward_data(gradient, weights, &channels),
+        Operation::Up => engine.up2_backward_data(gradient, weights, &channels),
+    }
+}
+
+/// Writes the gradients by weights and bias.
+pub(super) fn backward_weights(
+    engine: &Engine,
+    operation: Operation,
+    layer: &Convolution,
+    inputs: &[Activation<'_>],
+    gradient: &Tensor,
+    gradients: &mut [f32],
+) {
+    assert_eq!(layer.weights.end, layer.bias.start, "a bias follows its weights");
+    let both = &mut gradients[layer.weights.start..layer.bias.end];
+    let (weights, bias) = both.split_at_mut(layer.weights.len());
+    match operation {
+        Operation::Same => engine.conv3_backward_weights(inputs, gradient, weights, bias),
+        Operation::Down => engine.down2_backward_weights(inputs, gradient, weights, bias),
+        Operation::Up => engine.up2_backward_weights(inputs, gradient, weights, bias),
+    }
+}
