@@ -46,6 +46,10 @@ impl Case {
     }
 
     /// The fully qualified names of the reference functions, as `case.json` gives them.
+    ///
+    /// # Panics
+    ///
+    /// If it gives none.
     #[must_use]
     pub fn functions(&self) -> Vec<String> {
         let references = self.json["reference"].as_array().unwrap();
@@ -147,6 +151,10 @@ impl Case {
     }
 
     /// The tensors of a `.safetensors` file of the case: name, shape, values.
+    ///
+    /// # Panics
+    ///
+    /// If the case has no such file.
     #[must_use]
     pub fn tensors(&self, file: &str) -> Vec<(String, Vec<usize>, Vec<f64>)> {
         let bytes = std::fs::read(self.folder.join(file)).unwrap();
