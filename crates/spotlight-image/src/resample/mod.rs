@@ -1,1 +1,11 @@
-//! Spline zoom between voxel sizes.
+//! Resampling between voxel sizes.
+//!
+//! [`zoom`] interpolates with splines and nothing else; it is the paper's resizer.
+//! [`resize`] blurs first where it shrinks, for images that are looked at or segmented.
+
+mod resize;
+mod spline;
+mod zoom;
+
+pub use resize::{Resize, rescale, rescale_shape, resize};
+pub use zoom::{Alignment, Order, Zoom, resample_to_spacing, zoom, zoom_shape, zoom_with};
