@@ -4,7 +4,11 @@
 
 use serde_json::Value;
 use spotlight_engine::{Adam, Engine, EngineOptions, Tensor};
-use spotlight_golden::{Case, number, run_selected, run_topic};
+use spotlight_golden::{Case, number, run_topic};
+use spotlight_image::Volume;
+use spotlight_image::evaluate::pearson;
+use spotlight_image::standardise::{Moments, moments, moments_around_centre, standardise};
+use spotlight_image::tile::{Blend, crop_to_multiple, overlapping_tiles, triangle_window};
 use spotlight_learn::fnet::{EntryKind, Fnet, FnetOptions};
 use spotlight_learn::loss::{
     Degenerate, Loss, LossTerms, Reduction, SpotlightOptions, sigmoid, sigmoid_slope,
@@ -110,8 +114,86 @@ type Tensors = Vec<(String, Vec<usize>, Vec<f64>)>;
 
 #[test]
 fn golden_fnet() {
-    let is_network = |case: &Case| case.is_by("fnet.nn_modules.fnet_nn_3d_params.Net");
-    run_selected("fnet", is_network, check_network);
+    run_topic("fnet", |case| match case.functions()[0].as_str() {
+        f if f.starts_with("fnet.nn_modules.fnet_nn_3d_params.Net / ") => check_network(case),
+        "fnet.predict_piecewise.predict_piecewise" => check_piecewise(case),
+        "fnet.transforms.normalize, norm_around_center" => check_normalise(case),
+        f if f.starts_with("fnet.transforms.Cropper('-', by, 'mid', ") => check_crop(case),
+        "fnet.metrics.corr_coef" => check_correlation(case),
+        other => panic!("unknown reference {other}"),
+    });
+}
+
+/// Overlapping tiles through the network, blended.
+fn check_piecewise(case: &Case) {
+    let engine = Engine::new(&EngineOptions::default()).unwrap();
+    let x = case.input("x");
+    let network = network(case, "state.safetensors");
+    // The first entry of each list is for the channels, which are never cut.
+    let list = |name: &str| -> [usize; 3] {
+        let values = case.param(name).as_array().unwrap();
+        assert!(values[0].is_null() && values.len() == 4, "{name}");
+        std::array::from_fn(|axis| size(&values[axis + 1]))
+    };
+    let shape = volume_shape(&x.shape);
+    let image = Volume::new(shape, x.to_f32());
+    assert_eq!(x.shape[0], 1, "one channel");
+    let mut blend = Blend::new(shape);
+    for tile in overlapping_tiles(shape, list("dims_max"), list("overlaps")) {
+        let input = Tensor::from_planar(1, 1, tile.shape, &image.crop(tile).voxels);
+        let output = network.forward_eval(&engine, &input).to_planar();
+        blend.add(tile.start, &Volume::new(tile.shape, output));
+    }
+    for name in case.expected_arrays() {
+        let found = match name.as_str() {
+            "y" => blend.clone().finish(),
+            "weights_of_one_tile" => {
+                let largest = list("dims_max");
+                triangle_window(std::array::from_fn(|axis| largest[axis].min(shape[axis])))
+            }
+            other => panic!("unknown array {other}"),
+        };
+        check_volume(case, &name, &x.shape[..1], &found);
+    }
+}
+
+fn check_normalise(case: &Case) {
+    let x = volume(case, "x");
+    for name in case.expected_arrays() {
+        let Moments { mean, std } = match name.as_str() {
+            "normalize" => moments(&x),
+            "norm_around_center" => moments_around_centre(&x),
+            other => panic!("unknown array {other}"),
+        };
+        check_volume(case, &name, &[], &standardise(&x, mean, std));
+    }
+}
+
+fn check_crop(case: &Case) {
+    assert_eq!(case.expected_scalars(), ["cases"]);
+    for entry in case.scalar("cases").as_array().unwrap() {
+        let list = |name: &str| {
+            let values = entry[name].as_array().unwrap();
+            [size(&values[0]), size(&values[1]), size(&values[2])]
+        };
+        let limit = (!entry["n_max_pixels"].is_null()).then(|| size(&entry["n_max_pixels"]));
+        let region = crop_to_multiple(list("shape"), size(&entry["by"]), limit);
+        assert_eq!((region.start, region.stop()), (list("start"), list("stop")), "{entry}");
+    }
+}
+
+fn check_correlation(case: &Case) {
+    assert_eq!(case.expected_scalars(), ["r"]);
+    case.check_scalar("r", pearson(&volume(case, "a"), &volume(case, "b")));
+}
+
+fn volume(case: &Case, name: &str) -> Volume<f32> {
+    let array = case.input(name);
+    Volume::new(array.shape.as_slice().try_into().unwrap(), array.to_f32())
+}
+
+fn check_volume(case: &Case, name: &str, before: &[usize], found: &Volume<f32>) {
+    case.check_array(name, &[before, &found.shape].concat(), &widen(&found.voxels));
 }
 
 fn check_network(case: &Case) {
