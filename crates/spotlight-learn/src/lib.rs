@@ -6,11 +6,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | [`Error`], whose fault it was |
+//! | [`prepare`] | from raw stacks to standardised ones |
 //! | [`fnet`] | the network, forwards and backwards |
 //! | [`loss`] | mean squared error and the Spotlight loss, with gradients |
+//! | [`sample`] | which patches the network sees |
+//! | [`train`] | the loop, its recipe and its checkpoint |
 
 pub mod error;
 pub mod fnet;
 pub mod loss;
+pub mod prepare;
+pub mod sample;
+pub mod train;
 
 pub use error::Error;
