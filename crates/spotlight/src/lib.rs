@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod montage;
 pub mod progress;
+pub mod recipe;
 pub mod record;
 pub mod table;
 

@@ -27,13 +27,7 @@ fn show_clap_message(message: &clap::Error) -> ExitCode {
 /// Prints the error with its causes and, where there is one, what to do about it.
 fn report(error: &anyhow::Error) -> ExitCode {
     let outcome = Outcome::of(error);
-    let mut text = String::new();
-    if let Some(message) = &outcome.message {
-        text.push_str(&format!("error: {message}\n"));
-    }
-    if let Some(hint) = &outcome.hint {
-        text.push_str(&format!("hint: {hint}\n"));
-    }
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    // Where nobody can read standard error there is nothing left to tell.
+    let _ = std::io::stderr().write_all(outcome.to_string().as_bytes());
     ExitCode::from(outcome.status)
 }

@@ -80,6 +80,8 @@ pub struct Context {
     pub quiet: bool,
     /// A progress bar may be drawn: standard error is a terminal and nobody said no.
     pub bars: bool,
+    /// Raised by Ctrl-C and SIGTERM, once a command has asked for time to stop well.
+    pub stop: signals::Stop,
 }
 
 impl Context {
@@ -90,6 +92,7 @@ impl Context {
             threads: global.threads.map(NonZeroUsize::get),
             quiet: global.quiet,
             bars: !global.quiet && !global.no_progress && std::io::stderr().is_terminal(),
+            stop: signals::Stop::default(),
         }
     }
 
@@ -125,7 +128,8 @@ impl Context {
 /// Whatever kept the command from its end; [`Outcome::of`] turns it into the words and the
 /// exit status.
 pub fn run(command_line: CommandLine) -> Result<()> {
-    let context = Context::new(&command_line.global);
+    let mut context = Context::new(&command_line.global);
+    context.stop = signals::Stop::on_signals()?;
     if let Some(threads) = context.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -55,6 +55,16 @@ fn problem(message: String, hint: String, status: u8) -> anyhow::Error {
     Problem { message, hint, status }.into()
 }
 
+impl Interrupted {
+    /// The error of a command that stopped well: how far it has come, and how to go on.
+    #[must_use]
+    pub fn after(self, message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        let problem =
+            Problem { message: message.into(), hint: Some(hint.into()), status: self.status() };
+        anyhow::Error::from(self).context(problem)
+    }
+}
+
 /// The reader of standard output has gone away: nothing is left to do, and nothing is wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderGone;
@@ -85,13 +95,25 @@ impl Outcome {
         if error.is::<ReaderGone>() {
             return Self { message: None, hint: None, status: 0 };
         }
-        let found = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
+        let found = error.downcast_ref::<Problem>();
         let (hint, mut status) =
             found.map_or((None, FAILED), |problem| (problem.hint.clone(), problem.status));
-        if let Some(interrupted) = error.chain().find_map(|e| e.downcast_ref::<Interrupted>()) {
+        if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
             status = interrupted.status();
         }
         Self { message: Some(sentence(error)), hint, status }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    /// What standard error shows: one line for the message, one for the hint.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(message) = &self.message {
+            // A run that a person has stopped is no error.
+            let kind = if self.status > 128 { "stopped" } else { "error" };
+            writeln!(f, "{kind}: {message}")?;
+        }
+        self.hint.iter().try_for_each(|hint| writeln!(f, "hint: {hint}"))
     }
 }
 
@@ -146,6 +168,15 @@ mod tests {
     #[test]
     fn a_reader_that_has_gone_is_no_error() {
         check(&ReaderGone.into(), None, None, 0);
+    }
+
+    #[test]
+    fn what_is_shown_is_a_line_each() {
+        let shown = |error: anyhow::Error| Outcome::of(&error).to_string();
+        assert_eq!(shown(failure("no disk", "buy one")), "error: no disk\nhint: buy one\n");
+        let stopped = Interrupted::of_signal(2).after("after 3 of 5", "go on");
+        assert_eq!(shown(stopped), "stopped: after 3 of 5: interrupted\nhint: go on\n");
+        assert_eq!(shown(ReaderGone.into()), "");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Ctrl-C and SIGTERM as a request to stop at the next good moment.
+//! Ctrl-C and SIGTERM, with the exit status that scripts expect of them.
 //!
-//! A command that can stop well asks [`Stop::on_signals`] once and looks at the flag in its
-//! loop. All others keep the system's habit: the signal ends them at once.
+//! At first a signal ends the program at once. A command that can stop well asks for time with
+//! [`Stop::at_next_moment`] and looks at [`Stop::flag`] in its loop: then the first signal
+//! raises the flag, and only the second ends the program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,11 +11,13 @@ use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// A request to stop, raised by the first Ctrl-C or SIGTERM. The second ends the program at once.
+/// A request to stop, raised by Ctrl-C or SIGTERM.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     requested: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
+    /// Whether the next signal ends the program at once.
+    at_once: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -24,20 +27,23 @@ impl Stop {
     ///
     /// When the system refuses the handlers.
     pub fn on_signals() -> Result<Self> {
-        let stop = Self::default();
+        let stop = Self { at_once: Arc::new(AtomicBool::new(true)), ..Self::default() };
         for signal in [SIGINT, SIGTERM] {
-            // The order matters: the first signal finds the flag down and raises it, a second
-            // one finds it up and ends the program.
             let status = i32::from(Interrupted::of_signal(signal).status());
-            flag::register_conditional_shutdown(signal, status, Arc::clone(&stop.requested))
-                .and_then(|_| {
-                    let number = usize::try_from(signal).unwrap_or(0);
-                    flag::register_usize(signal, Arc::clone(&stop.signal), number)
-                })
+            let number = usize::try_from(signal).unwrap_or(0);
+            // They run in this order: one that comes too late for `at_once` ends nothing.
+            flag::register_conditional_shutdown(signal, status, Arc::clone(&stop.at_once))
+                .and_then(|_| flag::register_usize(signal, Arc::clone(&stop.signal), number))
                 .and_then(|_| flag::register(signal, Arc::clone(&stop.requested)))
+                .and_then(|_| flag::register(signal, Arc::clone(&stop.at_once)))
                 .context("while preparing for Ctrl-C")?;
         }
         Ok(stop)
+    }
+
+    /// From now on the first signal only raises the flag.
+    pub fn at_next_moment(&self) {
+        self.at_once.store(false, Ordering::SeqCst);
     }
 
     /// The flag that a loop looks at: true from the first signal on.
