@@ -1,6 +1,6 @@
 //! [`Border`]: what an image is taken to be beyond its edge.
 //!
-//! Filters and splines look a few voxels past the edge. The four rules below are those
+//! Filters and splines look a few voxels past the edge. The rules below are those
 //! of SciPy's `scipy.ndimage`, under its names.
 
 /// How an axis `a b c d` goes on beyond its ends.
@@ -12,13 +12,16 @@ pub enum Border {
     Mirror,
     /// A mirror at the outer face of the last voxel: `c b a | a b c d | d c b`.
     Reflect,
-    /// One value everywhere outside.
+    /// One value everywhere outside. (SciPy's `grid-constant` where it interpolates.)
     Constant(f64),
+    /// As `Constant` in filters; but where a grid is resampled, places beyond the centre of
+    /// the last voxel get the value itself and all others never see it. (SciPy's `constant`.)
+    Cutoff(f64),
 }
 
 impl Border {
     /// The voxel of an axis of this length that stands at `index`; `None` where
-    /// [`Border::Constant`] gives the value.
+    /// the rule gives a value instead.
     ///
     /// # Panics
     ///
@@ -52,13 +55,13 @@ impl Border {
                 let folded = index.rem_euclid(2 * last + 2);
                 Some(folded.min(2 * last + 1 - folded) as usize)
             }
-            Self::Constant(_) => None,
+            Self::Constant(_) | Self::Cutoff(_) => None,
         }
     }
 
     /// The value beyond the edge where no voxel stands for it.
     pub(crate) fn constant(self) -> f64 {
-        if let Self::Constant(value) = self { value } else { 0.0 }
+        if let Self::Constant(value) | Self::Cutoff(value) = self { value } else { 0.0 }
     }
 }
 

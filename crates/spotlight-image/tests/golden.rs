@@ -104,7 +104,8 @@ fn check_zoom<T: Voxel>(x: &Volume<T>, case: &Case, dimensions: usize) {
         "nearest" => Border::Nearest,
         "mirror" => Border::Mirror,
         "reflect" | "grid-mirror" => Border::Reflect,
-        "constant" => Border::Constant(constant(case)),
+        "constant" => Border::Cutoff(constant(case)),
+        "grid-constant" => Border::Constant(constant(case)),
         other => panic!("unknown mode {other}"),
     };
     let shape = zoom_shape(x.shape, factors);

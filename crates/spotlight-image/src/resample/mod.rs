@@ -3,6 +3,8 @@
 //! [`zoom`] interpolates with splines and nothing else; it is the paper's resizer.
 //! [`resize`] blurs first where it shrinks, for images that are looked at or segmented.
 
+mod cubic;
+mod linear;
 mod resize;
 mod spline;
 mod zoom;

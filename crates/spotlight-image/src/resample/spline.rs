@@ -36,7 +36,7 @@ impl Prefilter {
         let power = |exponent: usize| POLE.powi(exponent.min(10_000) as i32);
         let (period, last, lead) = match border {
             Border::Reflect | Border::Nearest => (2 * length, [POLE / (POLE - 1.0), 0.0], POLE),
-            Border::Mirror | Border::Constant(_) => {
+            Border::Mirror | Border::Constant(_) | Border::Cutoff(_) => {
                 let weight = POLE / (POLE * POLE - 1.0);
                 ((2 * length).saturating_sub(2), [weight, POLE * weight], 1.0)
             }

@@ -1,15 +1,8 @@
 //! Zoom with splines of order 0, 1 or 3, after SciPy's `scipy.ndimage.zoom`.
 
-use rayon::prelude::*;
-
-use super::spline::{Prefilter, cubic_weights};
+use super::{cubic, linear};
 use crate::grid::Shape;
-use crate::lines::{LANES, Lanes, along_axis};
 use crate::{Border, Volume, voxel::Voxel};
-
-/// Before cubic coefficients are computed, [`Border::Nearest`] is made true by repeating
-/// the last voxel this often; beyond that the coefficients no longer feel the edge.
-const CUBIC_MARGIN: usize = 12;
 
 /// The interpolating spline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,143 +130,58 @@ pub fn resample_to_spacing<T: Voxel>(
 /// If an axis without voxels is to get some.
 #[must_use]
 pub fn zoom_with<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Zoom) -> Volume<T> {
-    let changes = |axis: &usize| volume.shape[*axis] != shape[*axis];
-    let mut axes: Vec<usize> = (0..3).rev().filter(changes).collect();
-    // The axis that shrinks most goes first: it leaves the others less to do.
-    let growth = |axis: &usize| shape[*axis] as f64 / volume.shape[*axis] as f64;
-    axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
-    let steps: Vec<Step> =
-        axes.iter().map(|a| Step::new(*a, volume.shape[*a], shape[*a], options)).collect();
-    let mut result = match steps.as_slice() {
-        [] => volume.clone(),
-        [only] => only.apply(volume),
-        [first, last] => last.apply::<f64, T>(&first.apply(volume)),
-        [first, second, last] => {
-            last.apply::<f64, T>(&second.apply::<f64, f64>(&first.apply(volume)))
-        }
-        _ => unreachable!("a volume has three axes"),
+    for axis in 0..3 {
+        let possible = volume.shape[axis] > 0 || shape[axis] == 0;
+        assert!(possible, "no voxels along axis {axis} to zoom");
+    }
+    let Zoom { order, border, alignment } = *options;
+    let positions: [Vec<f64>; 3] =
+        std::array::from_fn(|axis| positions(volume.shape[axis], shape[axis], alignment));
+    let mut result = match order {
+        Order::Nearest => linear::nearest(volume, &positions, border),
+        Order::Linear => linear::linear(volume, &positions, border),
+        Order::Cubic => cubic::cubic(volume, &positions, border),
     };
-    for step in &steps {
-        step.fill_outside(&mut result, T::from_f64(options.border.constant()));
+    if let Border::Cutoff(value) = border {
+        for (axis, positions) in positions.iter().enumerate() {
+            cut_off(&mut result, axis, volume.shape[axis], positions, T::from_f64(value));
+        }
     }
     result
 }
 
-/// The zoom of one axis.
-struct Step {
+/// Where the voxels of a new axis lie among those of the old one.
+fn positions(old_length: usize, new_length: usize, alignment: Alignment) -> Vec<f64> {
+    let (old, new) = (old_length as f64, new_length as f64);
+    // One division for all, as in SciPy: a position at the last voxel may come out an ulp
+    // beyond it, which decides what Border::Cutoff cuts off.
+    let step = match alignment {
+        Alignment::Centres if new_length == 1 => 1.0,
+        Alignment::Centres => (old - 1.0) / (new - 1.0),
+        Alignment::Faces => old / new,
+    };
+    let position = |i: usize| match alignment {
+        Alignment::Centres => i as f64 * step,
+        Alignment::Faces => (i as f64 + 0.5) * step - 0.5,
+    };
+    (0..new_length).map(position).collect()
+}
+
+/// Sets the planes across an axis whose position lies outside the old voxels' centres.
+fn cut_off<T: Voxel>(
+    volume: &mut Volume<T>,
     axis: usize,
     old_length: usize,
-    /// Voxels the line is extended by at both ends before anything else.
-    margin: usize,
-    prefilter: Option<Prefilter>,
-    /// What each new voxel is made of.
-    taps: Vec<Taps>,
-    /// New voxels that lie outside and get the constant.
-    outside: Vec<usize>,
-    order: Order,
-}
-
-/// Places on the extended line and their weights; the order says how many count.
-#[derive(Clone, Copy)]
-struct Taps {
-    places: [usize; 4],
-    weights: [f64; 4],
-}
-
-impl Step {
-    fn new(axis: usize, old_length: usize, new_length: usize, options: &Zoom) -> Self {
-        assert!(old_length > 0 || new_length == 0, "no voxels along axis {axis} to zoom");
-        let Zoom { order, border, alignment } = *options;
-        let cubic = order == Order::Cubic;
-        let margin = if cubic && border == Border::Nearest { CUBIC_MARGIN } else { 0 };
-        let length = old_length + 2 * margin;
-        let mut outside = Vec::new();
-        let mut taps = Vec::with_capacity(new_length);
-        for i in 0..new_length {
-            let mut place = position(i, old_length, new_length, alignment) + margin as f64;
-            let last = (length - 1) as f64;
-            if matches!(border, Border::Constant(_)) && !(0.0..=last).contains(&place) {
-                outside.push(i);
-            }
-            if matches!(border, Border::Nearest | Border::Constant(_)) {
-                place = place.clamp(0.0, last);
-            }
-            taps.push(Taps::new(order, border, place, length));
+    positions: &[f64],
+    value: T,
+) {
+    let last = old_length as f64 - 1.0;
+    let is_outside = |i: &usize| !(0.0..=last).contains(&positions[*i]);
+    let outside: Vec<usize> = (0..positions.len()).filter(is_outside).collect();
+    let inner: usize = volume.shape[axis + 1..].iter().product();
+    for block in volume.voxels.chunks_mut((inner * positions.len()).max(1)) {
+        for i in &outside {
+            block[i * inner..(i + 1) * inner].fill(value);
         }
-        let prefilter = cubic.then(|| Prefilter::new(border, length));
-        Self { axis, old_length, margin, prefilter, taps, outside, order }
-    }
-
-    fn apply<S: Voxel, D: Voxel>(&self, volume: &Volume<S>) -> Volume<D> {
-        let (first, last) = (self.margin, self.margin + self.old_length - 1);
-        along_axis(volume, self.axis, self.margin, self.taps.len(), |line, new| {
-            let (before, after) = (line[first], line[last]);
-            line[..first].fill(before);
-            line[last + 1..].fill(after);
-            if let Some(prefilter) = &self.prefilter {
-                prefilter.apply(line);
-            }
-            match self.order {
-                Order::Nearest => self.interpolate::<1>(line, new),
-                Order::Linear => self.interpolate::<2>(line, new),
-                Order::Cubic => self.interpolate::<4>(line, new),
-            }
-        })
-    }
-
-    fn interpolate<const TAPS: usize>(&self, line: &[Lanes], new: &mut [Lanes]) {
-        for (sum, taps) in new.iter_mut().zip(&self.taps) {
-            *sum = [0.0; LANES];
-            for tap in 0..TAPS {
-                let (coefficient, weight) = (&line[taps.places[tap]], taps.weights[tap]);
-                for lane in 0..LANES {
-                    sum[lane] += coefficient[lane] * weight;
-                }
-            }
-        }
-    }
-
-    /// Sets the planes across this axis that lie outside.
-    fn fill_outside<T: Voxel>(&self, volume: &mut Volume<T>, value: T) {
-        if self.outside.is_empty() {
-            return;
-        }
-        let inner: usize = volume.shape[self.axis + 1..].iter().product();
-        let block = (inner * self.taps.len()).max(1);
-        volume.voxels.par_chunks_mut(block).for_each(|part| {
-            for i in &self.outside {
-                part[i * inner..(i + 1) * inner].fill(value);
-            }
-        });
-    }
-}
-
-impl Taps {
-    fn new(order: Order, border: Border, place: f64, length: usize) -> Self {
-        let fraction = place - place.floor();
-        let (first, weights) = match order {
-            Order::Nearest => ((place + 0.5).floor(), [1.0, 0.0, 0.0, 0.0]),
-            Order::Linear => (place.floor(), [1.0 - fraction, fraction, 0.0, 0.0]),
-            Order::Cubic => (place.floor() - 1.0, cubic_weights(fraction)),
-        };
-        // Coefficients beyond the edge are those the prefilter assumed.
-        let fold = match border {
-            Border::Reflect | Border::Nearest => Border::Reflect,
-            Border::Mirror | Border::Constant(_) => Border::Mirror,
-        };
-        let inside = |tap: usize| {
-            let place = fold.inside(first as isize + tap as isize, length);
-            place.expect("these borders are inside everywhere")
-        };
-        Self { places: std::array::from_fn(inside), weights }
-    }
-}
-
-/// Where the new voxel `i` lies among the old ones.
-fn position(i: usize, old_length: usize, new_length: usize, alignment: Alignment) -> f64 {
-    match alignment {
-        Alignment::Centres if new_length == 1 => 0.0,
-        Alignment::Centres => i as f64 * ((old_length - 1) as f64 / (new_length - 1) as f64),
-        Alignment::Faces => (i as f64 + 0.5) * (old_length as f64 / new_length as f64) - 0.5,
     }
 }

@@ -1,0 +1,92 @@
+//! Cubic splines, one axis after the other.
+
+use super::spline::{Prefilter, cubic_weights};
+use crate::lines::{LANES, along_axis};
+use crate::{Border, Volume, voxel::Voxel};
+
+/// Where no recursion exists that fits a border, the line is extended by this many voxels
+/// before coefficients are computed; beyond that they no longer feel the edge.
+const MARGIN: usize = 12;
+
+/// Cubic interpolation at each position. Axes whose length stays are left as they are: a
+/// spline takes the old values there.
+pub(super) fn cubic<T: Voxel>(
+    volume: &Volume<T>,
+    positions: &[Vec<f64>; 3],
+    border: Border,
+) -> Volume<T> {
+    let growth = |axis: &usize| positions[*axis].len() as f64 / volume.shape[*axis] as f64;
+    let mut axes: Vec<usize> =
+        (0..3).rev().filter(|axis| positions[*axis].len() != volume.shape[*axis]).collect();
+    // The axis that shrinks most goes first: it leaves the others less to do.
+    axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
+    let step = |axis: &usize| Step::new(*axis, volume.shape[*axis], &positions[*axis], border);
+    match axes.iter().map(step).collect::<Vec<_>>().as_slice() {
+        [] => volume.clone(),
+        [only] => only.apply(volume),
+        [first, last] => last.apply::<f64, T>(&first.apply(volume)),
+        [first, second, last] => {
+            last.apply::<f64, T>(&second.apply::<f64, f64>(&first.apply(volume)))
+        }
+        _ => unreachable!("a volume has three axes"),
+    }
+}
+
+/// The interpolation along one axis.
+struct Step {
+    axis: usize,
+    old_length: usize,
+    border: Border,
+    /// Voxels the line is extended by at both ends before anything else.
+    margin: usize,
+    prefilter: Prefilter,
+    /// The four coefficients each new voxel is made of, and their weights.
+    taps: Vec<[(usize, f64); 4]>,
+}
+
+impl Step {
+    fn new(axis: usize, old_length: usize, positions: &[f64], border: Border) -> Self {
+        let margin = match border {
+            Border::Nearest | Border::Constant(_) => MARGIN,
+            Border::Mirror | Border::Reflect | Border::Cutoff(_) => 0,
+        };
+        let length = old_length + 2 * margin;
+        // Coefficients beyond the edge are those the prefilter assumed.
+        let fold = match border {
+            Border::Reflect | Border::Nearest => Border::Reflect,
+            Border::Mirror | Border::Constant(_) | Border::Cutoff(_) => Border::Mirror,
+        };
+        let taps = |position: &f64| {
+            let place = (position + margin as f64).floor();
+            let weights = cubic_weights(position + margin as f64 - place);
+            std::array::from_fn(|tap| {
+                let inside = fold.inside(place as isize - 1 + tap as isize, length);
+                (inside.expect("a mirror shows a voxel everywhere"), weights[tap])
+            })
+        };
+        let taps = positions.iter().map(taps).collect();
+        Self { axis, old_length, border, margin, prefilter: Prefilter::new(border, length), taps }
+    }
+
+    fn apply<S: Voxel, D: Voxel>(&self, volume: &Volume<S>) -> Volume<D> {
+        along_axis(volume, self.axis, self.margin, self.taps.len(), |line, new| {
+            let (first, last) = (self.margin, self.margin + self.old_length - 1);
+            let (before, after) = match self.border {
+                Border::Constant(value) => ([value; LANES], [value; LANES]),
+                _ => (line[first], line[last]),
+            };
+            line[..first].fill(before);
+            line[last + 1..].fill(after);
+            self.prefilter.apply(line);
+            for (sum, taps) in new.iter_mut().zip(&self.taps) {
+                *sum = [0.0; LANES];
+                for (place, weight) in taps {
+                    let coefficients = &line[*place];
+                    for lane in 0..LANES {
+                        sum[lane] += coefficients[lane] * weight;
+                    }
+                }
+            }
+        })
+    }
+}
