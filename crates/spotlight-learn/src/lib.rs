@@ -10,11 +10,13 @@
 //! | [`fnet`] | the network, forwards and backwards |
 //! | [`loss`] | mean squared error and the Spotlight loss, with gradients |
 //! | [`sample`] | which patches the network sees |
+//! | [`model_file`] | a trained model with all that is needed to use it |
 //! | [`train`] | the loop, its recipe and its checkpoint |
 
 pub mod error;
 pub mod fnet;
 pub mod loss;
+pub mod model_file;
 pub mod prepare;
 pub mod sample;
 pub mod train;

@@ -125,6 +125,19 @@ impl Fnet {
         Self { options: *options, parameters, buffers, layout: Arc::new(layout) }
     }
 
+    /// A network of zeros, to be filled.
+    pub(crate) fn zeroed(options: &FnetOptions) -> Self {
+        let layout = Layout::new(options);
+        let parameters = vec![0.0; layout.len(EntryKind::Trainable)];
+        let buffers = vec![0.0; layout.len(EntryKind::Buffer)];
+        Self { options: *options, parameters, buffers, layout: Arc::new(layout) }
+    }
+
+    /// The tensors of a network of this size, without making it.
+    pub(crate) fn entries_of(options: &FnetOptions) -> Vec<Entry> {
+        Layout::new(options).entries
+    }
+
     /// All tensors of the state, trainable ones in the order of PyTorch's module.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
