@@ -1,1 +1,27 @@
 //! Microscope files and tables to volumes and back.
+//!
+//! [`read_stack`] gives one z-stack of one channel, [`write_ome_tiff`] writes stacks that
+//! Fiji and Python open with axes, voxel size and channel names, [`inspect`] says what a
+//! file holds, and [`manifest`] is the table of a dataset. Nothing is computed here beyond
+//! decoding; whatever a file does not say (a voxel size, a channel's name) is left out and
+//! never guessed.
+//!
+//! Every writer of the workspace goes through [`atomic`]: no output appears under its
+//! final name before it is whole.
+
+pub mod atomic;
+mod error;
+mod image;
+pub mod manifest;
+mod metadata;
+mod ome_xml;
+pub mod table;
+pub mod tensorboard;
+mod tiff;
+mod voxels;
+
+pub use error::Error;
+pub use image::{inspect, read_array, read_stack};
+pub use metadata::{ByteOrder, ImageInfo};
+pub use tiff::write::{Compression, OutputChannel, WriteOptions, write_ome_tiff};
+pub use voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};

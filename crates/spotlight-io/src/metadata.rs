@@ -1,0 +1,119 @@
+//! What a file says about itself: [`ImageInfo`], and lengths in µm.
+
+use std::path::PathBuf;
+
+use crate::voxels::SampleType;
+
+/// Order of the bytes of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// Least significant byte first.
+    Little,
+    /// Most significant byte first.
+    Big,
+}
+
+/// What a file holds, as [`crate::inspect`] finds without reading the voxels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// The format, such as `OME-TIFF` or `ImageJ TIFF`.
+    pub format: String,
+    /// Axes of the first image, slowest first, in the letters of
+    /// [`ArrayData::axes`](crate::ArrayData::axes).
+    pub axes: String,
+    /// Length of each axis.
+    pub shape: Vec<usize>,
+    /// Type of the numbers.
+    pub sample_type: SampleType,
+    /// A name for every channel; its number where the file has no name.
+    pub channel_names: Vec<String>,
+    /// Voxel size along (z, y, x) in µm, where the file gives all three.
+    pub spacing_um: Option<[f64; 3]>,
+    /// Voxel size along (z, y, x) in µm, each where the file gives it.
+    pub partial_spacing_um: [Option<f64>; 3],
+    /// Number of time points.
+    pub times: usize,
+    /// Names of all images in the file; empty text where one has no name.
+    pub series: Vec<String>,
+    /// Number of resolution levels of the first image.
+    pub levels: usize,
+    /// Number of planes stored.
+    pub pages: usize,
+    /// Order of the bytes.
+    pub byte_order: ByteOrder,
+    /// Whether file positions have 64 bits (`BigTIFF`).
+    pub big: bool,
+    /// Name of the compression.
+    pub compression: String,
+    /// TIFF's number of the predictor; 1 is none.
+    pub predictor: u16,
+    /// Height and width of a tile, where the planes are stored in tiles.
+    pub tile: Option<[usize; 2]>,
+    /// What a user should know.
+    pub warnings: Vec<String>,
+}
+
+/// µm in a unit of length as files spell it; none where it is no length.
+pub(crate) fn micrometres_per_unit(unit: &str) -> Option<f64> {
+    // Escapes of Java ("\u00B5m"), and UTF-8 taken for Latin-1 once ("Âµm").
+    let unit = unit.trim().trim_matches('"').trim().trim_end_matches('\0');
+    let unit = unit.replace("\\u00B5", "µ").replace("\\u00b5", "µ");
+    let unit = unit.replace("\\u03BC", "µ").replace("\\u03bc", "µ").replace("Âµ", "µ");
+    let unit = unit.replace(['\u{3bc}', '\u{fffd}'], "µ");
+    let known = match unit.as_str() {
+        "µm" | "um" | "µ" | "u" => 1.0,
+        "nm" => 1e-3,
+        "pm" => 1e-6,
+        "Å" | "\u{212b}" => 1e-4,
+        "mm" => 1e3,
+        "cm" => 1e4,
+        "dm" => 1e5,
+        "m" => 1e6,
+        "km" => 1e9,
+        "in" => 25_400.0,
+        "ft" => 304_800.0,
+        "mil" | "thou" => 25.4,
+        _ => return micrometres_per_word(&unit.to_lowercase()),
+    };
+    Some(known)
+}
+
+fn micrometres_per_word(unit: &str) -> Option<f64> {
+    let singular = unit.strip_suffix('s').unwrap_or(unit);
+    match singular {
+        "µm" | "um" | "micron" | "micrometer" | "micrometre" => Some(1.0),
+        "nm" | "nanometer" | "nanometre" => Some(1e-3),
+        "angstrom" | "ångström" => Some(1e-4),
+        "mm" | "millimeter" | "millimetre" => Some(1e3),
+        "cm" | "centimeter" | "centimetre" => Some(1e4),
+        "meter" | "metre" => Some(1e6),
+        "inch" | "inche" => Some(25_400.0),
+        _ => None,
+    }
+}
+
+/// A length if it is one: finite and positive.
+pub(crate) fn positive(length: f64) -> Option<f64> {
+    (length.is_finite() && length > 0.0).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_as_files_spell_them() {
+        let micrometre = ["µm", "μm", "um", "micron", "Microns", "\\u00B5m", "Âµm", " µm\0"];
+        for unit in micrometre {
+            assert_eq!(micrometres_per_unit(unit), Some(1.0), "{unit:?}");
+        }
+        assert_eq!(micrometres_per_unit("nm"), Some(1e-3));
+        assert_eq!(micrometres_per_unit("mm"), Some(1e3));
+        assert_eq!(micrometres_per_unit("inch"), Some(25_400.0));
+        for unit in ["pixel", "pixels", "", "reference frame", "li"] {
+            assert_eq!(micrometres_per_unit(unit), None, "{unit:?}");
+        }
+    }
+}

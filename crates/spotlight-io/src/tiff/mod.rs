@@ -1,0 +1,23 @@
+//! TIFF and its dialects: OME-TIFF, ImageJ, tifffile's "shaped" files, plain pages.
+//!
+//! - [`directory`]: header and directories (one a plane), checked against the file's size;
+//! - [`codec`], [`predictor`], [`plane`]: bytes of a plane to numbers;
+//! - [`series`]: which planes form an array, [`imagej`], [`shaped`], [`plain`] and [`ome`]
+//!   read that from the descriptions;
+//! - [`read`]: the functions of the crate's face; [`write`](mod@write): OME-TIFF out.
+//!
+//! References: TIFF 6.0 (Adobe 1992); `BigTIFF` (`AWare` Systems); Adobe Photoshop TIFF
+//! Technical Note 3 (floating-point predictor); the OME-TIFF specification 2016-06.
+
+pub(crate) mod codec;
+pub(crate) mod directory;
+pub(crate) mod imagej;
+pub(crate) mod ome;
+pub(crate) mod page;
+pub(crate) mod plain;
+pub(crate) mod plane;
+pub(crate) mod predictor;
+pub(crate) mod read;
+pub(crate) mod series;
+pub(crate) mod shaped;
+pub(crate) mod write;

@@ -1,0 +1,228 @@
+//! One plane of a file to numbers.
+
+use std::fs::File;
+
+use super::directory::read_exact_at;
+use super::page::{Page, Stored};
+use super::{codec, predictor};
+use crate::error::{Fault, malformed, unsupported};
+
+/// Reads a plane: its numbers as little-endian bytes, samples side by side (y, x, s) or, for
+/// planar files, in planes (s, y, x).
+pub(crate) fn read_plane(file: &mut File, length: u64, page: &Page) -> Result<Vec<u8>, Fault> {
+    check_readable(page)?;
+    let width = page.stored()?.bytes();
+    let grid = Grid::of(page, width)?;
+    let mut plane = vec![0; page.numbers()? * width];
+    for segment in 0..grid.count() {
+        let place = || format!("{} {segment}", if page.tile.is_some() { "tile" } else { "strip" });
+        let rows = grid.rows_stored(segment, page);
+        let size = rows * grid.row_bytes();
+        let (Some(offset), Some(count)) = (page.offsets.get(segment), page.counts.get(segment))
+        else {
+            return malformed(format!("{} is missing", place()));
+        };
+        if *offset == 0 && *count == 0 {
+            // A sparse file: strips that hold only zeros are left out.
+            continue;
+        }
+        let bytes = read_segment(file, length, page, *offset, *count, size);
+        let mut bytes = bytes.map_err(|fault| fault.within(&place()))?;
+        let samples = grid.samples;
+        predictor::undo(page.predictor, &mut bytes, grid.row_bytes(), width, samples, page.order)?;
+        grid.paste(segment, &bytes, &mut plane, page);
+    }
+    Ok(plane)
+}
+
+/// Fails where the plane is stored in a way that is not read.
+pub(crate) fn check_readable(page: &Page) -> Result<Stored, Fault> {
+    codec::check(page.compression)?;
+    let stored = page.stored()?;
+    if page.subsampled {
+        return unsupported("a YCbCr image with subsampled colours", "save it as RGB or grey");
+    }
+    if page.depth > 1 {
+        return unsupported("a volume in one directory (SGI)", "save it as a z-stack of planes");
+    }
+    if page.predictor == 3 && !matches!(page.format, 3) {
+        return malformed("the floating-point predictor on integers");
+    }
+    Ok(stored)
+}
+
+fn read_segment(
+    file: &mut File,
+    length: u64,
+    page: &Page,
+    offset: u64,
+    count: u64,
+    size: usize,
+) -> Result<Vec<u8>, Fault> {
+    // Of uncompressed data only the image is read, however long the strip claims to be.
+    let count = if page.compression == 1 { count.min(size as u64) } else { count };
+    if offset.checked_add(count).is_none_or(|end| end > length) {
+        return malformed(format!(
+            "its {count} bytes at position {offset} lie beyond the end of the file ({length} \
+             bytes); the file is cut off or damaged"
+        ));
+    }
+    let ratio = codec::largest_ratio(page.compression);
+    if size as u64 > count.saturating_mul(ratio).saturating_add(1 << 20) {
+        return malformed(format!("{count} bytes cannot hold the {size} that are expected"));
+    }
+    let mut data = read_exact_at(file, offset, count)?;
+    if page.bits_reversed {
+        data.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+    }
+    let bytes = codec::decompress(page.compression, data, size)?;
+    if bytes.len() < size {
+        let found = bytes.len();
+        return malformed(format!("it holds {found} bytes, expected {size}; the file is damaged"));
+    }
+    Ok(bytes)
+}
+
+/// How strips or tiles cover a plane.
+struct Grid {
+    /// Rows and columns of a strip or tile.
+    segment: [usize; 2],
+    /// Strips or tiles along (y, x).
+    across: [usize; 2],
+    /// Planes of samples that are stored one after another.
+    planes: usize,
+    /// Samples side by side.
+    samples: usize,
+    /// Bytes of a pixel in a strip or tile.
+    pixel: usize,
+}
+
+impl Grid {
+    fn of(page: &Page, width: usize) -> Result<Self, Fault> {
+        let segment = page.tile.unwrap_or([page.rows_per_strip, page.width]);
+        let across = [page.height.div_ceil(segment[0]), page.width.div_ceil(segment[1])];
+        let (planes, samples) = if page.planar { (page.samples, 1) } else { (1, page.samples) };
+        let grid = Self { segment, across, planes, samples, pixel: samples * width };
+        let bytes = grid.row_bytes().checked_mul(segment[0]);
+        if bytes.is_none_or(|bytes| bytes > isize::MAX as usize / 4) {
+            return Err(Fault::Limit(format!("strips or tiles of {segment:?} pixels")));
+        }
+        Ok(grid)
+    }
+
+    fn count(&self) -> usize {
+        self.across[0] * self.across[1] * self.planes
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.segment[1] * self.pixel
+    }
+
+    /// First row and column of a strip or tile, and its plane.
+    fn start(&self, segment: usize) -> ([usize; 2], usize) {
+        let a_plane = self.across[0] * self.across[1];
+        let (plane, within) = (segment / a_plane, segment % a_plane);
+        let (row, column) = (within / self.across[1], within % self.across[1]);
+        ([row * self.segment[0], column * self.segment[1]], plane)
+    }
+
+    /// Rows in the file: tiles are always whole, the last strip ends with the image.
+    fn rows_stored(&self, segment: usize, page: &Page) -> usize {
+        let ([row, _], _) = self.start(segment);
+        let left = page.height - row;
+        if page.tile.is_some() { self.segment[0] } else { self.segment[0].min(left) }
+    }
+
+    /// Copies the part of a strip or tile that lies inside the image.
+    fn paste(&self, segment: usize, bytes: &[u8], plane: &mut [u8], page: &Page) {
+        let ([row, column], sample_plane) = self.start(segment);
+        let rows = self.segment[0].min(page.height - row);
+        let columns = self.segment[1].min(page.width - column);
+        let image_row = page.width * self.pixel;
+        let first = (sample_plane * page.height + row) * image_row + column * self.pixel;
+        for line in 0..rows {
+            let from = line * self.row_bytes();
+            let to = first + line * image_row;
+            let count = columns * self.pixel;
+            plane[to..to + count].copy_from_slice(&bytes[from..from + count]);
+        }
+    }
+}
+
+/// Numbers that little-endian bytes are read as.
+pub(crate) trait Number: Copy + Default + Send + Sync {
+    /// Fills `numbers` with every `step`-th number of the bytes from `first`.
+    fn fill(numbers: &mut [Self], bytes: &[u8], stored: Stored, first: usize, step: usize);
+}
+
+macro_rules! number {
+    ($($type:ty),*) => {$(
+        impl Number for $type {
+            fn fill(out: &mut [Self], bytes: &[u8], _: Stored, first: usize, step: usize) {
+                const WIDTH: usize = size_of::<$type>();
+                let (numbers, _) = bytes.as_chunks::<WIDTH>();
+                let picked = numbers[first.min(numbers.len())..].iter().step_by(step);
+                for (target, number) in out.iter_mut().zip(picked) {
+                    *target = <$type>::from_le_bytes(*number);
+                }
+            }
+        }
+    )*};
+}
+number!(u8, i8, u16, i16, u32, i32, f64);
+
+impl Number for f32 {
+    fn fill(out: &mut [Self], bytes: &[u8], stored: Stored, first: usize, step: usize) {
+        if stored == Stored::F16 {
+            let (numbers, _) = bytes.as_chunks::<2>();
+            let picked = numbers[first.min(numbers.len())..].iter().step_by(step);
+            for (target, number) in out.iter_mut().zip(picked) {
+                *target = f32_from_half(u16::from_le_bytes(*number));
+            }
+            return;
+        }
+        let (numbers, _) = bytes.as_chunks::<4>();
+        let picked = numbers[first.min(numbers.len())..].iter().step_by(step);
+        for (target, number) in out.iter_mut().zip(picked) {
+            *target = Self::from_le_bytes(*number);
+        }
+    }
+}
+
+/// The value of a 16-bit floating-point number (IEEE 754 binary16).
+fn f32_from_half(half: u16) -> f32 {
+    let sign = u32::from(half >> 15) << 31;
+    let exponent = u32::from(half >> 10 & 31);
+    let fraction = u32::from(half & 1023);
+    match (exponent, fraction) {
+        (0, _) => {
+            // Zero or a subnormal number: fraction * 2^-24, exact in f32.
+            let magnitude = fraction as f32 * f32::from_bits(0x3380_0000);
+            f32::from_bits(sign | magnitude.to_bits())
+        }
+        (31, _) => f32::from_bits(sign | 0x7F80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_numbers() {
+        let pairs = [
+            (0x0000, 0.0),
+            (0x3C00, 1.0),
+            (0xC000, -2.0),
+            (0x7BFF, 65_504.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x0400, 6.103_515_6e-5),
+            (0x7C00, f32::INFINITY),
+        ];
+        for (half, expected) in pairs {
+            assert_eq!(f32_from_half(half), expected, "{half:#x}");
+        }
+        assert!(f32_from_half(0x7E00).is_nan());
+    }
+}

@@ -1,0 +1,210 @@
+//! Opens TIFFs of any dialect and reads stacks and arrays of them.
+
+use std::fs::File;
+use std::path::Path;
+
+use rayon::prelude::*;
+use spotlight_image::Volume;
+
+use super::directory::{Directories, read_directories};
+use super::page::{Page, Stored};
+use super::plane::{Number, check_readable, read_plane};
+use super::series::{Image, PlaneAt, Refusal, Series, check_memory};
+use super::{codec, imagej, ome, plain, shaped};
+use crate::Error;
+use crate::error::{Fault, malformed, unsupported};
+use crate::metadata::ImageInfo;
+use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
+
+/// Opens a file: its directories and what they form.
+fn open(path: &Path) -> Result<Image, Error> {
+    let file = read_directories(path)?;
+    check_maker(&file).map_err(|fault| fault.at(path))?;
+    let mut files = vec![file];
+    let first = &files[0].pages[0].description;
+    let (format, series) = if shaped::is_shaped(first) {
+        ("shaped TIFF", shaped::series(&mut files[0]).map_err(|fault| fault.at(path))?)
+    } else if ome::is_ome(first) {
+        ("OME-TIFF", ome::series(&mut files)?)
+    } else if imagej::is_imagej(first) {
+        let one = imagej::series(&mut files[0]).map_err(|fault| fault.at(path))?;
+        ("ImageJ TIFF", vec![one])
+    } else {
+        ("TIFF", plain::series(&files[0]))
+    };
+    Ok(Image { files, format, series })
+}
+
+fn check_maker(file: &Directories) -> Result<(), Fault> {
+    let maker = if file.nd_tiff { Some("Micro-Manager NDTiff") } else { file.pages[0].maker };
+    match maker {
+        Some(maker) => unsupported(
+            format!("the TIFF of {maker}, whose axes are recorded in a way of its own"),
+            "open it in Fiji and save it as OME-TIFF",
+        ),
+        None => Ok(()),
+    }
+}
+
+fn choose<'a>(image: &'a Image, path: &Path, series: usize) -> Result<&'a Series, Error> {
+    image.series.get(series).ok_or_else(|| Error::Choice {
+        path: path.to_owned(),
+        what: format!("there is no image {series}"),
+        choices: format!("one from 0 to {}", image.series.len().saturating_sub(1)),
+    })
+}
+
+/// One z-stack of a TIFF.
+pub(crate) fn read_stack(path: &Path, wanted: &Selection) -> Result<Stack, Error> {
+    let image = open(path)?;
+    let series = choose(&image, path, wanted.series)?;
+    let at = |fault: Fault| fault.at(path);
+    let page = image.first_page(series).map_err(at)?;
+    check_readable(page).map_err(at)?;
+    let stack = series.stack(page, wanted).map_err(|refusal: Refusal| refusal.at(path))?;
+    let shape = [stack.planes.len(), page.height, page.width];
+    let voxels = read_numbers(&image, &stack.planes, shape, Some(stack.sample)).map_err(at)?;
+    let spacing_um = whole_spacing(series);
+    Ok(Stack { voxels, spacing_um, channel_name: stack.channel_name, path: path.to_owned() })
+}
+
+/// A whole array of a TIFF, with the axes that tifffile gives it.
+pub(crate) fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
+    let image = open(path)?;
+    let series = choose(&image, path, series)?;
+    let at = |fault: Fault| fault.at(path);
+    let page = image.first_page(series).map_err(at)?;
+    check_readable(page).map_err(at)?;
+    let (axes, shape) = series.whole_axes(page);
+    let planes: Option<Vec<PlaneAt>> = series.planes.iter().copied().collect();
+    let Some(planes) = planes else {
+        return malformed("planes of the image are not in the file").map_err(at);
+    };
+    let last = |back: usize| shape.len().checked_sub(back).map_or(1, |axis| shape[axis]);
+    let total: usize = shape.iter().product();
+    let folded = [total / (last(1) * last(2)), last(2), last(1)];
+    let voxels = read_numbers(&image, &planes, folded, None).map_err(at)?;
+    Ok(ArrayData { axes, shape, voxels })
+}
+
+/// What a TIFF says about its first image.
+pub(crate) fn inspect(path: &Path) -> Result<ImageInfo, Error> {
+    let image = open(path)?;
+    let series = choose(&image, path, 0)?;
+    let at = |fault: Fault| fault.at(path);
+    let page = image.first_page(series).map_err(at)?;
+    let stored = page.stored().map_err(at)?;
+    let (axes, shape) = series.whole_axes(page);
+    Ok(ImageInfo {
+        path: path.to_owned(),
+        format: image.format.to_owned(),
+        axes,
+        shape,
+        sample_type: stored.sample_type(),
+        channel_names: series.names_of_channels(page),
+        spacing_um: whole_spacing(series),
+        partial_spacing_um: series.spacing_um,
+        times: series.length('T'),
+        series: image.series.iter().map(|series| series.name.clone()).collect(),
+        levels: 1 + usize::try_from(page.sub_images).unwrap_or(0),
+        pages: image.files.iter().map(|file| file.pages.len()).sum(),
+        byte_order: image.files[0].order,
+        big: image.files[0].big,
+        compression: codec::name(page.compression),
+        predictor: page.predictor,
+        tile: page.tile,
+        warnings: warnings(series, page, stored),
+    })
+}
+
+fn whole_spacing(series: &Series) -> Option<[f64; 3]> {
+    let [z, y, x] = series.spacing_um;
+    Some([z?, y?, x?])
+}
+
+fn warnings(series: &Series, page: &Page, stored: Stored) -> Vec<String> {
+    let mut all = series.warnings.clone();
+    let mut warn = |text: String| all.push(text);
+    if let Err(Fault::Unsupported { what, way_out }) = check_readable(page) {
+        warn(format!("{what} is not supported; {way_out}"));
+    }
+    let missing = series.spacing_um.iter().zip(["z", "y", "x"]).filter(|pair| pair.0.is_none());
+    let missing: Vec<&str> = missing.map(|pair| pair.1).collect();
+    if !missing.is_empty() {
+        warn(format!("the voxel size along {} is not recorded", missing.join(", ")));
+    }
+    let [z, y, x] = series.spacing_um;
+    if let (Some(y), Some(x)) = (y, x)
+        && (y / x - 1.0).abs() > 0.01
+    {
+        warn(format!("pixels are not square ({y} x {x} µm)"));
+    }
+    if let (Some(z), Some(x)) = (z, x)
+        && !(0.1..=50.0).contains(&(z / x))
+    {
+        warn(format!("the z step ({z} µm) and the pixel size ({x} µm) are far apart"));
+    }
+    if page.photometric == 0 {
+        warn("the image is marked as one whose zero is white; numbers are read as stored".into());
+    }
+    if page.photometric == 3 {
+        warn("the image has a colour table; its indices are read".into());
+    }
+    if stored == Stored::F16 {
+        warn("16-bit floating-point numbers are read as float32".into());
+    }
+    all
+}
+
+/// Reads planes one after another into a volume; `sample` picks one number of every pixel.
+fn read_numbers(
+    image: &Image,
+    planes: &[PlaneAt],
+    shape: [usize; 3],
+    sample: Option<usize>,
+) -> Result<Voxels, Fault> {
+    let Some(first) = planes.first() else { return malformed("the image has no planes") };
+    check_memory(image, planes)?;
+    let stored = image.page(*first).stored()?;
+    macro_rules! read {
+        ($type:ty) => {
+            Volume::new(shape, read_typed::<$type>(image, planes, stored, sample)?).into()
+        };
+    }
+    Ok(match stored.sample_type() {
+        SampleType::U8 => read!(u8),
+        SampleType::I8 => read!(i8),
+        SampleType::U16 => read!(u16),
+        SampleType::I16 => read!(i16),
+        SampleType::U32 => read!(u32),
+        SampleType::I32 => read!(i32),
+        SampleType::F32 => read!(f32),
+        SampleType::F64 => read!(f64),
+    })
+}
+
+fn read_typed<T: Number>(
+    image: &Image,
+    planes: &[PlaneAt],
+    stored: Stored,
+    sample: Option<usize>,
+) -> Result<Vec<T>, Fault> {
+    let page = image.page(planes[0]);
+    let size = page.numbers()? / sample.map_or(1, |_| page.samples);
+    let mut numbers = vec![T::default(); size * planes.len()];
+    let work = numbers.par_chunks_mut(size).zip(planes.par_iter().enumerate());
+    work.try_for_each(|(target, (index, at))| {
+        let (file, page) = (&image.files[at.file], image.page(*at));
+        let mut opened = File::open(&file.path)?;
+        let bytes = read_plane(&mut opened, file.length, page);
+        let bytes = bytes.map_err(|fault| fault.within(&format!("plane {index}")))?;
+        let (first, step) = match sample {
+            None => (0, 1),
+            Some(sample) if page.planar => (sample * page.width * page.height, 1),
+            Some(sample) => (sample, page.samples),
+        };
+        T::fill(target, &bytes, stored, first, step);
+        Ok::<(), Fault>(())
+    })?;
+    Ok(numbers)
+}

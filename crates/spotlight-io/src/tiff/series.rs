@@ -1,0 +1,322 @@
+//! [`Series`]: which planes of which files form one array, and what its axes are.
+
+use super::codec;
+use super::directory::Directories;
+use super::page::Page;
+use crate::Error;
+use crate::error::{Fault, malformed, unsupported};
+use crate::metadata::positive;
+use crate::voxels::{Channel, Selection};
+
+/// One array in a file or a set of files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Series {
+    pub(crate) name: String,
+    /// Axes over the planes, slowest first, with their lengths.
+    pub(crate) leading: Vec<(char, usize)>,
+    /// The planes in the order of those axes; none where the file has left one out.
+    pub(crate) planes: Vec<Option<PlaneAt>>,
+    /// Axes and lengths of the whole array where they are not those of the planes before
+    /// those of a plane.
+    pub(crate) whole: Option<(String, Vec<usize>)>,
+    /// Voxel size along (z, y, x) in µm.
+    pub(crate) spacing_um: [Option<f64>; 3],
+    /// Names of channels; may be shorter than their number.
+    pub(crate) channel_names: Vec<Option<String>>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where a plane is: file and directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlaneAt {
+    pub(crate) file: usize,
+    pub(crate) page: usize,
+}
+
+/// A TIFF with everything that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// The files; the first is the one that was asked for.
+    pub(crate) files: Vec<Directories>,
+    /// The dialect, such as `OME-TIFF`.
+    pub(crate) format: &'static str,
+    pub(crate) series: Vec<Series>,
+}
+
+impl Image {
+    /// The directory of a plane.
+    pub(crate) fn page(&self, at: PlaneAt) -> &Page {
+        &self.files[at.file].pages[at.page]
+    }
+
+    /// A directory that stands for all planes of a series.
+    pub(crate) fn first_page(&self, series: &Series) -> Result<&Page, Fault> {
+        match series.planes.iter().flatten().next() {
+            Some(at) => Ok(self.page(*at)),
+            None => malformed("the image has no planes"),
+        }
+    }
+}
+
+impl Series {
+    /// A series of consecutive directories of the first file.
+    pub(crate) fn of_pages(pages: impl IntoIterator<Item = usize>) -> Self {
+        let planes = pages.into_iter().map(|page| Some(PlaneAt { file: 0, page })).collect();
+        Self { planes, ..Self::default() }
+    }
+
+    /// Length of an axis over the planes; 1 where there is none.
+    pub(crate) fn length(&self, letter: char) -> usize {
+        self.leading.iter().find(|axis| axis.0 == letter).map_or(1, |axis| axis.1)
+    }
+
+    /// Axes and lengths of the whole array, axes of length 1 left out as tifffile does.
+    pub(crate) fn whole_axes(&self, page: &Page) -> (String, Vec<usize>) {
+        if let Some(whole) = &self.whole {
+            return whole.clone();
+        }
+        let (letters, lengths) = page.axes();
+        let long = self.leading.iter().filter(|axis| axis.1 > 1);
+        let mut axes: String = long.clone().map(|axis| axis.0).collect();
+        let mut shape: Vec<usize> = long.map(|axis| axis.1).collect();
+        axes.push_str(letters);
+        shape.extend(lengths);
+        (axes, shape)
+    }
+
+    /// A name for every channel: the file's, or that of a colour, or the number.
+    pub(crate) fn names_of_channels(&self, page: &Page) -> Vec<String> {
+        let count = self.length('C') * page.samples;
+        (0..count).map(|c| self.name_of(c, page).unwrap_or_else(|| c.to_string())).collect()
+    }
+
+    fn name_of(&self, channel: usize, page: &Page) -> Option<String> {
+        let stored = self.channel_names.get(channel / page.samples).cloned().flatten();
+        if page.samples == 1 {
+            return stored;
+        }
+        let sample = channel % page.samples;
+        let colours = ["red", "green", "blue", "alpha"];
+        let rgb = page.photometric == 2 && page.samples <= 4;
+        let colour = if rgb { colours[sample].to_owned() } else { format!("sample {sample}") };
+        Some(stored.map_or(colour.clone(), |name| format!("{name} {colour}")))
+    }
+
+    /// The planes along z of a selection, the sample to take of each pixel, and the name of
+    /// the channel.
+    pub(crate) fn stack(&self, page: &Page, wanted: &Selection) -> Result<StackPlanes, Refusal> {
+        let z = self.z_axis()?;
+        let times = self.length('T');
+        if wanted.time >= times {
+            let what = format!("there is no time point {}", wanted.time);
+            return Err(Refusal::Choice { what, choices: format!("one from 0 to {}", times - 1) });
+        }
+        let channel = self.pick_channel(page, wanted.channel.as_ref())?;
+        let (at_channel, sample) = (channel / page.samples, channel % page.samples);
+        let depth = z.map_or(1, |axis| self.leading[axis].1);
+        let position = |step: usize| {
+            let index = |(axis, (letter, _)): (usize, &(char, usize))| match letter {
+                'C' => at_channel,
+                'T' => wanted.time,
+                _ if Some(axis) == z => step,
+                _ => 0,
+            };
+            let axes = self.leading.iter();
+            let indices = axes.clone().enumerate().map(index);
+            axes.zip(indices).fold(0, |at, ((_, length), index)| at * length + index)
+        };
+        let mut planes = Vec::with_capacity(depth);
+        for step in 0..depth {
+            match self.planes.get(position(step)).copied().flatten() {
+                Some(plane) => planes.push(plane),
+                None => {
+                    let channel = channel.to_string();
+                    malformed(format!("plane {step} of channel {channel} is not in the file"))?;
+                }
+            }
+        }
+        let name = self.name_of(channel, page);
+        Ok(StackPlanes { planes, sample, channel_name: name })
+    }
+
+    /// Position of the axis along which a stack goes, where there is one.
+    fn z_axis(&self) -> Result<Option<usize>, Fault> {
+        let long = |axis: &usize| self.leading[*axis].1 > 1;
+        let all = 0..self.leading.len();
+        let z = all.clone().find(|axis| self.leading[*axis].0 == 'Z');
+        let unknown = |axis: &usize| !matches!(self.leading[*axis].0, 'Z' | 'C' | 'T');
+        let unknown: Vec<usize> = all.filter(long).filter(unknown).collect();
+        match (z.filter(long), unknown.as_slice()) {
+            (None, []) => Ok(z),
+            (Some(z), []) => Ok(Some(z)),
+            (None, [only]) => Ok(Some(*only)),
+            _ => {
+                let axes: String = self.leading.iter().map(|axis| axis.0).collect();
+                let lengths: Vec<usize> = self.leading.iter().map(|axis| axis.1).collect();
+                unsupported(
+                    format!("an image whose planes have the axes {axes} {lengths:?}"),
+                    "save it as OME-TIFF with named axes, for instance in Fiji",
+                )
+            }
+        }
+    }
+
+    fn pick_channel(&self, page: &Page, wanted: Option<&Channel>) -> Result<usize, Refusal> {
+        let names = self.names_of_channels(page);
+        let listed = || {
+            let number = |(index, name): (usize, &String)| {
+                let plain = *name == index.to_string();
+                if plain { index.to_string() } else { format!("{index} ({name})") }
+            };
+            let all: Vec<String> = names.iter().take(32).enumerate().map(number).collect();
+            let more = if names.len() > 32 { ", ..." } else { "" };
+            format!("{}{more}", all.join(", "))
+        };
+        let refuse = |what: String| {
+            let one = if names.len() == 1 { "channel" } else { "one of the channels" };
+            Err(Refusal::Choice { what, choices: format!("{one} {}", listed()) })
+        };
+        match wanted {
+            None if names.len() == 1 => Ok(0),
+            None => refuse(format!("the image has {} channels and none was chosen", names.len())),
+            Some(Channel::Index(index)) if *index < names.len() => Ok(*index),
+            Some(Channel::Index(index)) => refuse(format!("there is no channel {index}")),
+            Some(Channel::Name(name)) => {
+                let exact: Vec<usize> = positions(&names, |n| n == name);
+                let loose = positions(&names, |n| n.to_lowercase() == name.to_lowercase());
+                match (exact.as_slice(), loose.as_slice()) {
+                    ([only], _) | ([], [only]) => Ok(*only),
+                    ([], []) => refuse(format!("there is no channel named {name}")),
+                    _ => refuse(format!("several channels are named {name}")),
+                }
+            }
+        }
+    }
+}
+
+fn positions(names: &[String], test: impl Fn(&String) -> bool) -> Vec<usize> {
+    let fits = |(index, name): (usize, &String)| test(name).then_some(index);
+    names.iter().enumerate().filter_map(fits).collect()
+}
+
+/// The planes of one z-stack.
+#[derive(Debug)]
+pub(crate) struct StackPlanes {
+    pub(crate) planes: Vec<PlaneAt>,
+    /// Which number of every pixel.
+    pub(crate) sample: usize,
+    pub(crate) channel_name: Option<String>,
+}
+
+/// Why a selection cannot be served.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Choice { what: String, choices: String },
+    Fault(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Refusal {
+    pub(crate) fn at(self, path: &std::path::Path) -> Error {
+        match self {
+            Self::Choice { what, choices } => {
+                Error::Choice { path: path.to_owned(), what, choices }
+            }
+            Self::Fault(fault) => fault.at(path),
+        }
+    }
+}
+
+/// Size of a pixel along (y, x) in µm from the resolution tags.
+///
+/// `unit_um` is the unit that the description names. Without one the tags' own inch or
+/// centimetre counts only where the size is one a microscope can have: 72 or 300 dots an
+/// inch is what programs write that know nothing. A stored 1/1 is a placeholder, too.
+pub(crate) fn pixel_size_um(page: &Page, unit_um: [Option<f64>; 2]) -> [Option<f64>; 2] {
+    let tag_unit = match page.resolution_unit {
+        2 => Some(25_400.0),
+        3 => Some(10_000.0),
+        _ => None,
+    };
+    let size = |axis: usize, named: Option<f64>| {
+        let (numerator, denominator) = page.resolution[axis]?;
+        if (numerator, denominator) == (1, 1) {
+            return None;
+        }
+        let units = positive(f64::from(denominator) / f64::from(numerator))?;
+        match named {
+            Some(unit) => positive(units * unit),
+            None => tag_unit.map(|unit| units * unit).filter(|um| (0.005..=20.0).contains(um)),
+        }
+    };
+    [size(1, unit_um[0]), size(0, unit_um[1])]
+}
+
+/// Planes that follow the first one without directories of their own: `ImageJ` stores stacks
+/// over 4 GB so, and tifffile on request. They are added as directories.
+pub(crate) fn add_contiguous(
+    file: &mut Directories,
+    first: usize,
+    count: usize,
+) -> Result<(), Fault> {
+    let page = &file.pages[first];
+    let bytes = page.numbers()?.checked_mul(page.stored()?.bytes());
+    let expected = |offset: u64| page.offsets[0].checked_add(offset);
+    let together = page.compression == 1
+        && page.tile.is_none()
+        && page.offsets.len() == page.counts.len()
+        && page
+            .offsets
+            .iter()
+            .zip(&page.counts)
+            .try_fold(0_u64, |at, (offset, count)| {
+                (expected(at) == Some(*offset)).then(|| at.saturating_add(*count))
+            })
+            .is_some();
+    let Some(bytes) = bytes.filter(|_| together && !page.offsets.is_empty()) else {
+        return malformed(format!("{count} planes are announced, but only one is in the file"));
+    };
+    let end = (bytes as u64).checked_mul(count as u64).and_then(|n| n.checked_add(page.offsets[0]));
+    if end.is_none_or(|end| end > file.length) {
+        let length = file.length;
+        return malformed(format!(
+            "{count} planes are announced, but the file ({length} bytes) ends before; it is cut off"
+        ));
+    }
+    let mut template = page.clone();
+    template.rows_per_strip = template.height;
+    template.description = Vec::new();
+    template.counts = vec![bytes as u64];
+    let start = page.offsets[0];
+    for index in 1..count {
+        let offsets = vec![start + (index * bytes) as u64];
+        file.pages.push(Page { offsets, ..template.clone() });
+    }
+    Ok(())
+}
+
+/// Fails where decoding planes would take more memory than the files can stand for.
+pub(crate) fn check_memory(image: &Image, planes: &[PlaneAt]) -> Result<(), Fault> {
+    let Some(first) = planes.first() else { return Ok(()) };
+    let page = image.page(*first);
+    let bytes = page.numbers()?.checked_mul(page.stored()?.bytes());
+    let bytes = bytes.and_then(|bytes| bytes.checked_mul(planes.len()));
+    let length: u64 = image.files.iter().map(|file| file.length).sum();
+    let ratio = codec::largest_ratio(page.compression);
+    let most = length.saturating_mul(ratio).saturating_add(64 << 20);
+    match bytes {
+        Some(bytes) if bytes as u64 <= most => Ok(()),
+        _ => Err(Fault::Limit(format!(
+            "{} planes of {} x {} pixels cannot lie in {length} bytes; the file is cut off or \
+             damaged",
+            planes.len(),
+            page.height,
+            page.width
+        ))),
+    }
+}
