@@ -1,8 +1,10 @@
 //! The threads and the instruction set that all layers use.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, hint::black_box, str::FromStr};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::kernel::{peak::Peak, vector::dispatch};
 
 /// The variable that forces an instruction set, for tests and comparisons.
 const VARIABLE: &str = "SPOTLIGHT_INSTRUCTION_SET";
@@ -173,6 +175,20 @@ impl Engine {
     #[must_use]
     pub fn instruction_set(&self) -> InstructionSet {
         self.instruction_set
+    }
+
+    /// Does nothing but multiply-adds in registers, some `rounds` of them on every thread, and
+    /// returns the number of floating-point operations: divided by the time, the roof of every
+    /// kernel.
+    #[must_use]
+    pub fn multiply_adds(&self, rounds: usize) -> f64 {
+        let work = |_: rayon::BroadcastContext<'_>| {
+            // SAFETY: `new` has checked that the machine has the instruction set.
+            let (operations, value) = unsafe { dispatch(self.instruction_set, Peak { rounds }) };
+            black_box(value);
+            operations
+        };
+        self.pool.broadcast(work).into_iter().sum()
     }
 
     /// Runs `work` on the engine's threads, so that rayon's parallel iterators in it use them.

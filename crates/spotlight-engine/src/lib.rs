@@ -16,6 +16,7 @@ pub mod adam;
 mod engine;
 mod kernel;
 mod layer;
+mod plan;
 pub mod tensor;
 
 pub use adam::Adam;

@@ -1,3 +1,13 @@
 //! The loops that do the work, without threads.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod conv3;
 pub(crate) mod naive;
+pub(crate) mod pack;
+pub(crate) mod peak;
+mod portable;
+pub(crate) mod source;
+pub(crate) mod vector;

@@ -1,14 +1,23 @@
 //! The 3×3×3 convolution with one voxel of zeros around the volume.
 
+use rayon::prelude::*;
+
 use super::{check_gradient, concatenated};
 use crate::{
     Engine,
-    kernel::naive::{self, Geometry, Planar},
-    tensor::{Activation, Tensor},
+    kernel::{
+        conv3::{Convolve, Target},
+        naive::{self, Geometry, Planar},
+        pack::{Channels, Order, TAPS, pack},
+        source::{Shared, Source, sources},
+        vector::dispatch,
+    },
+    plan::regions,
+    tensor::{Activation, BLOCK, Tensor},
 };
 
-/// Weights of one pair of channels.
-const TAPS: usize = 27;
+/// Tasks a thread should have at least, so that all finish at about the same time.
+const TASKS_PER_THREAD: usize = 4;
 
 impl Engine {
     /// Convolves the concatenated inputs: stride 1, zero padding 1.
@@ -27,12 +36,14 @@ impl Engine {
         bias: &[f32],
         out_channels: usize,
     ) -> Tensor {
-        let (_, channels, _) = concatenated(inputs);
+        let (batch, channels, shape) = concatenated(inputs);
         assert_eq!(weights.len(), out_channels * channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
-        let mut y = naive::forward(&Planar::of(inputs), weights, out_channels, Geometry::CONV3);
-        y.add_bias(bias);
-        y.into_tensor()
+        let mut output = [Tensor::zeros(batch, out_channels, shape)];
+        let order = Order { out: channels * TAPS, input: TAPS, flipped: false };
+        self.convolve(inputs, weights, order, Some(bias), &mut output);
+        let [output] = output;
+        output
     }
 
     /// The gradients with respect to the inputs of [`Engine::conv3`], one tensor an input.
@@ -53,9 +64,12 @@ impl Engine {
     ) -> Vec<Tensor> {
         let channels: usize = input_channels.iter().sum();
         assert_eq!(weights.len(), grad.channels() * channels * TAPS, "weights of the convolution");
-        let dy = Planar::of_tensor(grad);
-        naive::backward_data(&dy, weights, channels, grad.shape(), Geometry::CONV3)
-            .split(input_channels)
+        let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, grad.shape());
+        let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
+        let order = Order { out: TAPS, input: channels * TAPS, flipped: true };
+        let inputs = [Activation { tensor: grad, normalise: None }];
+        self.convolve(&inputs, weights, order, None, &mut outputs);
+        outputs
     }
 
     /// The gradients with respect to the weights and biases of [`Engine::conv3`]; overwrites
@@ -85,4 +99,65 @@ impl Engine {
         let db = naive::channel_sums(&dy);
         grad_bias.iter_mut().zip(db).for_each(|(to, from)| *to = from as f32);
     }
+}
+
+impl Engine {
+    /// Convolves `inputs` into `outputs`, both concatenated along the channels.
+    fn convolve(
+        &self,
+        inputs: &[Activation<'_>],
+        weights: &[f32],
+        order: Order,
+        bias: Option<&[f32]>,
+        outputs: &mut [Tensor],
+    ) {
+        let (batch, _, shape) = concatenated(inputs);
+        let sources = sources(inputs);
+        let of_source =
+            |source: &Source<'_>| Channels { first: source.first, count: source.channels };
+        let from: Vec<_> = sources.iter().map(of_source).collect();
+        let (to, targets) = targets(outputs, bias);
+        let regions = regions(batch, shape, sources.len());
+        // Few regions: the output blocks are dealt to several tasks, too.
+        let groups = (TASKS_PER_THREAD * self.threads()).div_ceil(regions.len()).min(targets.len());
+        let group = targets.len().div_ceil(groups);
+        let groups = targets.len().div_ceil(group);
+        self.install(|| {
+            let weights = pack(weights, order, &from, &to);
+            (0..regions.len() * groups).into_par_iter().for_each(|task| {
+                let first_target = task % groups * group;
+                let targets = &targets[first_target..(first_target + group).min(targets.len())];
+                let region = regions[task / groups].clone();
+                let (sources, weights) = (&sources, &weights);
+                let task = Convolve { sources, weights, targets, first_target, shape, region };
+                // SAFETY: the engine has checked the instruction set; the tasks write different
+                // blocks or regions of `outputs`, which are borrowed for as long as they run.
+                unsafe { dispatch(self.instruction_set(), task) }
+            });
+        });
+    }
+}
+
+/// The blocks of all outputs: their channels in the concatenation, and where to store them.
+fn targets(outputs: &mut [Tensor], bias: Option<&[f32]>) -> (Vec<Channels>, Vec<Target>) {
+    let (mut channels, mut targets) = (Vec::new(), Vec::new());
+    let mut before = 0;
+    for output in outputs {
+        let stride = output.voxels() * BLOCK;
+        let (blocks, total) = (output.blocks(), output.channels());
+        let values = output.values_mut().as_flattened_mut();
+        for block in 0..blocks {
+            let first = before + block * BLOCK;
+            let count = BLOCK.min(total - block * BLOCK);
+            let mut padded = [0.0; BLOCK];
+            if let Some(bias) = bias {
+                padded[..count].copy_from_slice(&bias[first..first + count]);
+            }
+            let values = Shared::new(&mut values[block * stride..]);
+            channels.push(Channels { first, count });
+            targets.push(Target { values, sample_stride: blocks * stride, bias: padded });
+        }
+        before += total;
+    }
+    (channels, targets)
 }

@@ -1,0 +1,135 @@
+//! Channel blocks as kernels read them: normalised on the way into a scratch buffer.
+
+use std::{cell::RefCell, ops::Range};
+
+use super::vector::Vector;
+use crate::tensor::{Activation, BLOCK, Tensor};
+
+/// A box of voxels of some samples; along x it is always the whole row.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub(crate) samples: Range<usize>,
+    pub(crate) z: Range<usize>,
+    pub(crate) y: Range<usize>,
+}
+
+/// Factors and summands of the sixteen channels of a block; zero for the padding.
+pub(crate) type Law = [[f32; BLOCK]; 2];
+
+/// One channel block of one input.
+pub(crate) struct Source<'a> {
+    tensor: &'a Tensor,
+    block: usize,
+    /// Index of the block's first channel in the concatenation of all inputs.
+    pub(crate) first: usize,
+    /// True channels in the block.
+    pub(crate) channels: usize,
+    /// The normalisation to apply on load.
+    pub(crate) law: Option<Law>,
+}
+
+/// The blocks of all inputs, one after the other.
+pub(crate) fn sources<'a>(inputs: &[Activation<'a>]) -> Vec<Source<'a>> {
+    let mut sources = Vec::new();
+    let mut first = 0;
+    for &Activation { tensor, normalise } in inputs {
+        for block in 0..tensor.blocks() {
+            let start = block * BLOCK;
+            let channels = BLOCK.min(tensor.channels() - start);
+            let law = normalise.map(|law| {
+                let mut padded = [[0.0; BLOCK]; 2];
+                padded[0][..channels].copy_from_slice(&law.scale[start..start + channels]);
+                padded[1][..channels].copy_from_slice(&law.shift[start..start + channels]);
+                padded
+            });
+            sources.push(Source { tensor, block, first: first + start, channels, law });
+        }
+        first += tensor.channels();
+    }
+    sources
+}
+
+impl Source<'_> {
+    /// The stored voxels of one row.
+    pub(crate) fn row(&self, sample: usize, z: usize, y: usize) -> &[[f32; BLOCK]] {
+        let [_, rows, width] = self.tensor.shape();
+        &self.tensor.block(sample, self.block)[(z * rows + y) * width..][..width]
+    }
+}
+
+/// Copies `voxels` voxels and applies the normalisation.
+///
+/// # Safety
+///
+/// Both pointers are good for `voxels * 16` numbers; the processor has the set of `V`.
+#[inline(always)]
+pub(crate) unsafe fn copy<V: Vector>(from: &[[f32; BLOCK]], law: Option<&Law>, to: *mut f32) {
+    // SAFETY: the caller vouches for the pointer and the set; every offset is below the length.
+    unsafe {
+        match law {
+            None => to.copy_from_nonoverlapping(from.as_flattened().as_ptr(), from.len() * BLOCK),
+            Some([scale, shift]) => {
+                let (scale, shift) = (V::load(scale.as_ptr()), V::load(shift.as_ptr()));
+                for (index, voxel) in from.iter().enumerate() {
+                    let x = V::load(voxel.as_ptr());
+                    x.mul_add(scale, shift).relu().store(to.add(index * BLOCK));
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread's buffer, lent to one task; it goes back when dropped.
+///
+/// A guard and not a function that takes a closure, because code in a closure is compiled without
+/// the target features of the kernel around it.
+pub(crate) struct Scratch {
+    buffer: Vec<f32>,
+    start: usize,
+}
+
+impl Scratch {
+    /// A buffer of at least `len` numbers, 64-byte aligned, with any content.
+    pub(crate) fn take(len: usize) -> Self {
+        let mut buffer = SCRATCH.take();
+        if buffer.len() < len + BLOCK {
+            buffer.resize(len + BLOCK, 0.0);
+        }
+        let past = buffer.as_ptr().addr() / size_of::<f32>() % BLOCK;
+        Self { buffer, start: (BLOCK - past) % BLOCK }
+    }
+
+    /// The first number.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.buffer[self.start..].as_mut_ptr()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// A pointer that tasks share because each writes other places behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(*mut f32);
+
+// SAFETY: a pointer is only a number; every use has its own reason.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(values: &mut [f32]) -> Self {
+        Self(values.as_mut_ptr())
+    }
+
+    pub(crate) fn get(self) -> *mut f32 {
+        self.0
+    }
+}

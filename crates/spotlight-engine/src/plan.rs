@@ -1,0 +1,92 @@
+//! How a volume is cut into regions that fit the cache.
+
+use std::ops::Range;
+
+use crate::{kernel::source::Region, tensor::BLOCK};
+
+/// Numbers of input a task copies at a time: half a megabyte, half of a usual second-level cache.
+const SCRATCH: usize = 128 * 1024;
+
+/// Regions of `batch` volumes of `shape` whose input, with a border of one voxel and `blocks`
+/// channel blocks, fits the cache. Depends on nothing else, so that sums over regions are the same
+/// for any number of threads.
+pub(crate) fn regions(batch: usize, shape: [usize; 3], blocks: usize) -> Vec<Region> {
+    let [depth, height, width] = shape;
+    let lines = (SCRATCH / ((width + 2) * BLOCK * blocks)).max(9);
+    let whole = (depth + 2) * (height + 2);
+    if whole <= lines {
+        let parts = parts(batch, lines / whole);
+        return parts
+            .into_iter()
+            .map(|samples| Region { samples, z: 0..depth, y: 0..height })
+            .collect();
+    }
+    let (planes, rows) = best_box(lines, depth, height);
+    let mut regions = Vec::new();
+    for sample in 0..batch {
+        for z in parts(depth, planes) {
+            for y in parts(height, rows) {
+                regions.push(Region { samples: sample..sample + 1, z: z.clone(), y });
+            }
+        }
+    }
+    regions
+}
+
+/// The planes and rows, with a border of one, that make the best use of `lines` lines.
+fn best_box(lines: usize, depth: usize, height: usize) -> (usize, usize) {
+    let mut best = (1, 1);
+    let mut best_share = 0.0;
+    for planes in 1..=depth.min(8) {
+        let mut rows = (lines / (planes + 2)).saturating_sub(2).clamp(1, height);
+        // Whole tiles: no tile of rows is higher than four.
+        if rows > 4 && rows < height {
+            rows -= rows % 4;
+        }
+        if planes > 1 && (planes + 2) * (rows + 2) > lines {
+            continue;
+        }
+        let share = (planes * rows) as f64 / ((planes + 2) * (rows + 2)) as f64;
+        if share > best_share {
+            (best, best_share) = ((planes, rows), share);
+        }
+    }
+    best
+}
+
+/// `0..len` in parts of nearly the same length, at most `most` each; cuts lie at multiples of four
+/// where parts are longer than that.
+fn parts(len: usize, most: usize) -> Vec<Range<usize>> {
+    let count = len.div_ceil(most.max(1));
+    let mut step = len.div_ceil(count);
+    if step > 4 && step.next_multiple_of(4) <= most {
+        step = step.next_multiple_of(4);
+    }
+    (0..len).step_by(step).map(|start| start..(start + step).min(len)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(batch: usize, shape: [usize; 3], blocks: usize) {
+        let mut seen = vec![0; batch * shape[0] * shape[1]];
+        for Region { samples, z, y } in regions(batch, shape, blocks) {
+            for (sample, z) in samples.flat_map(|s| z.clone().map(move |z| (s, z))) {
+                for y in y.clone() {
+                    seen[(sample * shape[0] + z) * shape[1] + y] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|&count| count == 1), "{batch} {shape:?} {blocks}");
+    }
+
+    #[test]
+    fn regions_cover_every_row_once() {
+        for (blocks, side) in [(1, 64), (2, 64), (4, 32), (16, 8), (32, 4), (1, 1), (3, 77)] {
+            check(3, [side / 4 + 1, side, side], blocks);
+            check(1, [1, side, 2 * side], blocks);
+        }
+    }
+}
