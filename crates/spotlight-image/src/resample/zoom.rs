@@ -130,10 +130,12 @@ pub fn resample_to_spacing<T: Voxel>(
 /// If an axis without voxels is to get some.
 #[must_use]
 pub fn zoom_with<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Zoom) -> Volume<T> {
-    for axis in 0..3 {
-        let possible = volume.shape[axis] > 0 || shape[axis] == 0;
-        assert!(possible, "no voxels along axis {axis} to zoom");
-    }
+    let possible = |(old, new): (&usize, &usize)| *old > 0 || *new == 0;
+    assert!(
+        volume.shape.iter().zip(&shape).all(possible),
+        "no voxels to zoom from {:?} to {shape:?}",
+        volume.shape
+    );
     let Zoom { order, border, alignment } = *options;
     let positions: [Vec<f64>; 3] =
         std::array::from_fn(|axis| positions(volume.shape[axis], shape[axis], alignment));
