@@ -10,6 +10,7 @@ pub mod montage;
 pub mod progress;
 pub mod recipe;
 pub mod record;
+pub mod scores;
 pub mod table;
 
 pub use spotlight_engine as engine;

@@ -1,29 +1,234 @@
-//! `spotlight info`: describes image files and models.
+//! `spotlight info`: describes image files, models, runs and manifests.
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::{Value, json};
+use spotlight_io::manifest::{Manifest, Row, Split};
+use spotlight_io::{ByteOrder, ImageInfo, inspect};
+use spotlight_learn::fnet::FnetOptions;
+use spotlight_learn::loss::Loss;
+use spotlight_learn::model_file::{Model, ModelManifest};
+use spotlight_learn::prepare::TargetCentre;
 
-use crate::cli::{Context, failure};
+use crate::cli::evaluate::target_centre;
+use crate::cli::{Context, Outcome, failure, values};
 
 const EXAMPLES: &str = "\
 Examples:
-  spotlight info stack.tif run/model.safetensors";
+  spotlight info stack.tif
+  spotlight info run
+  spotlight info manifest.csv 'plate/*.tif' --json";
 
 /// The options of `spotlight info`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Files to describe
+    /// Image files, model files, folders of runs, manifests (.csv); patterns with * and ?
     #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<std::path::PathBuf>,
+    pub paths: Vec<PathBuf>,
+    /// Print one JSON array with an object for each path
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is known of one path: lines for a person, an object for a machine.
+#[derive(Clone, Debug)]
+struct Description {
+    lines: Vec<(&'static str, String)>,
+    object: Value,
 }
 
 /// Runs `spotlight info`.
 ///
 /// # Errors
 ///
-/// When the command cannot do its work.
+/// When a path cannot be described; the others are described nevertheless.
 pub fn run(options: &Options, context: &Context) -> Result<()> {
-    let _ = (options, context);
-    Err(failure("`spotlight info` is not part of this build", ""))
+    let paths = values::files(&options.paths)?;
+    let (mut text, mut objects, mut problems) = (String::new(), Vec::new(), Vec::new());
+    for path in &paths {
+        match describe(path) {
+            Ok(Description { lines, mut object }) => {
+                object["path"] = json!(path);
+                objects.push(object);
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(&block(path, &lines));
+            }
+            Err(error) => {
+                let message = Outcome::of(&error).message.unwrap_or_default();
+                objects.push(json!({ "path": path, "kind": "error", "error": message }));
+                problems.push(error);
+            }
+        }
+    }
+    if options.json {
+        text = format!("{}\n", serde_json::to_string_pretty(&objects)?);
+    }
+    context.print(&text)?;
+    let failed = problems.len();
+    match problems.into_iter().next() {
+        None => Ok(()),
+        Some(only) if failed == 1 => Err(only),
+        Some(first) => Err(first.context(format!("{failed} of {} paths failed", paths.len()))),
+    }
+}
+
+fn describe(path: &Path) -> Result<Description> {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let model = values::model_path(path);
+    match ending.as_str() {
+        "csv" => describe_manifest(path),
+        "safetensors" => describe_model(path),
+        _ if path.is_dir() && model.is_file() => describe_model(&model),
+        _ if path.is_dir() => Err(failure(
+            format!("{} is a folder without model.safetensors", path.display()),
+            "name the files in it, such as with a pattern",
+        )),
+        _ => Ok(describe_image(&inspect(path)?)),
+    }
+}
+
+fn block(path: &Path, lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = format!("{}\n", path.display());
+    for (name, value) in lines {
+        text.push_str(&format!("  {name:<width$}  {value}\n"));
+    }
+    text
+}
+
+fn describe_image(info: &ImageInfo) -> Description {
+    let order = match info.byte_order {
+        ByteOrder::Little => "little-endian",
+        ByteOrder::Big => "big-endian",
+    };
+    let mut storage = format!("{} planes, {order}, compression {}", info.pages, info.compression);
+    if info.predictor > 1 {
+        storage.push_str(&format!(" with predictor {}", info.predictor));
+    }
+    if let Some([height, width]) = info.tile {
+        storage.push_str(&format!(", tiles of {height} x {width}"));
+    }
+    if info.big {
+        storage.push_str(", BigTIFF");
+    }
+    let shape: Vec<String> = info.shape.iter().map(ToString::to_string).collect();
+    let spacing = match (info.spacing_um, info.partial_spacing_um) {
+        (Some([z, y, x]), _) => format!("{z} x {y} x {x} µm (z, y, x)"),
+        (None, [None, None, None]) => "not given".to_owned(),
+        (None, partial) => {
+            let parts = partial.map(|um| um.map_or_else(|| "?".to_owned(), |um| um.to_string()));
+            format!("{} µm (z, y, x), incomplete", parts.join(" x "))
+        }
+    };
+    let mut lines = vec![
+        ("image", format!("{}, {storage}", info.format)),
+        ("axes", format!("{} {}, {}", info.axes, shape.join(" x "), info.sample_type)),
+        ("channels", info.channel_names.join(", ")),
+        ("voxel size", spacing),
+    ];
+    if info.series.len() > 1 {
+        lines.push(("images", format!("{} in this file", info.series.len())));
+    }
+    lines.extend(info.warnings.iter().map(|warning| ("note", warning.clone())));
+    let object = json!({
+        "kind": "image",
+        "format": info.format,
+        "axes": info.axes,
+        "shape": info.shape,
+        "type": info.sample_type.name(),
+        "channels": info.channel_names,
+        "spacing_um": info.spacing_um,
+        "partial_spacing_um": info.partial_spacing_um,
+        "times": info.times,
+        "series": info.series,
+        "levels": info.levels,
+        "pages": info.pages,
+        "byte_order": order,
+        "big": info.big,
+        "compression": info.compression,
+        "predictor": info.predictor,
+        "tile": info.tile,
+        "warnings": info.warnings,
+    });
+    Description { lines, object }
+}
+
+fn describe_manifest(path: &Path) -> Result<Description> {
+    let rows = Manifest::read(path)?.rows;
+    let count = |split| rows.iter().filter(|row| row.split == split).count();
+    let splits = [Some(Split::Train), Some(Split::Validate), Some(Split::Test), None].map(count);
+    let missing: Vec<&PathBuf> = rows.iter().flat_map(files_of).filter(|f| !f.exists()).collect();
+    let masks = rows.iter().filter(|row| row.mask.is_some()).count();
+    let [train, validate, test, none] = splits;
+    let mut lines = vec![
+        ("manifest", format!("{} pairs, {masks} with a mask", rows.len())),
+        ("split", format!("{train} train, {validate} validate, {test} test, {none} without")),
+    ];
+    lines.extend(missing.iter().map(|file| ("missing", file.display().to_string())));
+    let object = json!({
+        "kind": "manifest",
+        "pairs": rows.len(),
+        "masks": masks,
+        "splits": { "train": train, "validate": validate, "test": test, "none": none },
+        "missing": missing,
+    });
+    Ok(Description { lines, object })
+}
+
+fn files_of(row: &Row) -> impl Iterator<Item = &PathBuf> {
+    [Some(&row.signal), Some(&row.target), row.mask.as_ref()].into_iter().flatten()
+}
+
+fn describe_model(path: &Path) -> Result<Description> {
+    let model = Model::read(path)?;
+    let (manifest, network) = (&model.manifest, &model.network);
+    let parameters = network.parameters.len();
+    let [z, y, x] = manifest.prepare.spacing_um;
+    let loss = match &manifest.loss {
+        Loss::Mse => "mean squared error (F-net)".to_owned(),
+        Loss::Spotlight(options) => {
+            format!("Spotlight, lambda {}, k {}", options.lambda_mse, options.sigmoid_k)
+        }
+    };
+    let clip =
+        manifest.output_clip_min.map_or("no clip".to_owned(), |min| format!("clipped at {min}"));
+    let ranges = &manifest.ranges;
+    let channel = |name: &Option<String>| name.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let (signal, target) = (channel(&manifest.signal_channel), channel(&manifest.target_channel));
+    let FnetOptions { width, depth, .. } = manifest.network;
+    let lines = vec![
+        ("model", format!("F-net of width {width}, depth {depth}: {parameters} parameters")),
+        ("stains", format!("{signal} to {target}")),
+        ("voxel size", format!("{z} x {y} x {x} µm (z, y, x)")),
+        ("loss", loss),
+        ("trained", format!("{} iterations, seed {}", manifest.iteration, manifest.seed)),
+        ("output", format!("standard deviations from the {}, {clip}", centre_name(manifest))),
+        (
+            "intensities",
+            format!(
+                "{} to {} raw, {:.3} to {:.3} standardised",
+                ranges.raw_min, ranges.raw_max, ranges.standardised_min, ranges.standardised_max
+            ),
+        ),
+        ("inputs", format!("{} files, known by their SHA-256", manifest.inputs_sha256.len())),
+        ("made by", manifest.program.clone()),
+    ];
+    let object = json!({
+        "kind": "model",
+        "parameters": parameters,
+        "manifest": manifest,
+    });
+    Ok(Description { lines, object })
+}
+
+fn centre_name(manifest: &ModelManifest) -> &'static str {
+    match target_centre(manifest) {
+        TargetCentre::Mean => "mean of the target",
+        TargetCentre::Threshold => "foreground threshold of the target",
+    }
 }

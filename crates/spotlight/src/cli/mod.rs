@@ -8,6 +8,7 @@ pub mod predict;
 pub mod signals;
 pub mod simulate;
 pub mod train;
+pub mod values;
 
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
