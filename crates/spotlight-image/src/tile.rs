@@ -308,3 +308,49 @@ fn product<T: Copy, U>(axes: &[Vec<T>; 3], combine: impl Fn([T; 3]) -> U) -> Vec
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected values are those of `fnet.transforms.Cropper`, version 0.2.0.
+    #[track_caller]
+    fn check_crop(shape: Shape, max: usize, start: [usize; 3], stop: [usize; 3]) {
+        let found = crop_to_multiple(shape, 16, Some(max));
+        assert_eq!((found.start, found.stop()), (start, stop));
+    }
+
+    #[test]
+    fn crops_as_fnet() {
+        check_crop([34, 37, 45], FNET_MAX_VOXELS, [1, 2, 6], [33, 34, 38]);
+        check_crop([65, 624, 924], FNET_MAX_VOXELS, [0, 184, 182], [64, 440, 742]);
+        check_crop([40, 200, 333], 600_000, [4, 60, 54], [36, 140, 278]);
+        check_crop([17, 15, 33], FNET_MAX_VOXELS, [0, 7, 0], [16, 7, 32]);
+    }
+
+    #[track_caller]
+    fn check_starts(length: usize, size: usize, overlap: usize, expected: &[usize]) {
+        let tiles = overlapping_tiles([length, 1, 1], [size, 1, 1], [overlap, 0, 0]);
+        let starts: Vec<usize> = tiles.iter().map(|tile| tile.start[0]).collect();
+        assert_eq!(starts, expected);
+        assert!(tiles.iter().all(|tile| tile.shape[0] == size.min(length)));
+    }
+
+    #[test]
+    fn the_last_tile_ends_at_the_edge() {
+        check_starts(8, 8, 4, &[0]);
+        check_starts(5, 8, 9, &[0]);
+        check_starts(12, 8, 4, &[0, 4]);
+        check_starts(13, 8, 4, &[0, 4, 5]);
+        check_starts(10, 8, 0, &[0, 2]);
+    }
+
+    #[test]
+    fn cores_are_about_equal() {
+        let tiles = tiles_with_halo([48, 16, 16], [40, 99, 99], [3; 3], 16);
+        let cores: Vec<_> = tiles.iter().map(|t| (t.core.start[0], t.core.shape[0])).collect();
+        assert_eq!(cores, [(0, 24), (24, 24)]);
+        let inputs: Vec<_> = tiles.iter().map(|t| (t.input.start[0], t.input.shape[0])).collect();
+        assert_eq!(inputs, [(0, 32), (16, 32)]);
+    }
+}
