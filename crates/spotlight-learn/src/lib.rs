@@ -12,11 +12,13 @@
 //! | [`sample`] | which patches the network sees |
 //! | [`model_file`] | a trained model with all that is needed to use it |
 //! | [`train`] | the loop, its recipe and its checkpoint |
+//! | [`predict`] | from a stack to its virtual stain |
 
 pub mod error;
 pub mod fnet;
 pub mod loss;
 pub mod model_file;
+pub mod predict;
 pub mod prepare;
 pub mod sample;
 pub mod train;

@@ -151,7 +151,8 @@ pub fn prepare(pair: &RawPair, options: &PrepareOptions) -> Result<PreparedPair,
     }
     let signal_moments = checked_moments(&pair.signal, "signal", &pair.name)?;
     let target_moments = checked_moments(&pair.target, "target", &pair.name)?;
-    let shape = model_shape(pair.signal.shape, pair.spacing_um, options, &pair.name)?;
+    let to_um = options.resample.then_some(options.spacing_um);
+    let shape = model_shape(pair.signal.shape, pair.spacing_um, to_um, &pair.name)?;
 
     let (mean, std) = (target_moments.mean, target_moments.std);
     let threshold = threshold(&pair.target, pair.target_is_integer, options.otsu);
@@ -198,8 +199,8 @@ pub fn prepare_all(
     Ok(prepared)
 }
 
-/// Standardises a signal by its own mean and standard deviation and zooms it to the
-/// voxel size of the model, as for training.
+/// Standardises a signal by its own mean and standard deviation and zooms it, as for
+/// training, from its voxel size to `to_um`, where that is given.
 ///
 /// # Errors
 ///
@@ -207,11 +208,11 @@ pub fn prepare_all(
 pub fn prepare_signal(
     signal: &Volume<f32>,
     spacing_um: Option<[f64; 3]>,
-    options: &PrepareOptions,
+    to_um: Option<[f64; 3]>,
     name: &str,
 ) -> Result<Volume<f32>, Error> {
     let moments = checked_moments(signal, "signal", name)?;
-    let shape = model_shape(signal.shape, spacing_um, options, name)?;
+    let shape = model_shape(signal.shape, spacing_um, to_um, name)?;
     Ok(zoom_to(standardise(signal, moments.mean, moments.std), shape))
 }
 
@@ -243,18 +244,15 @@ fn checked_moments(stack: &Volume<f32>, role: &str, name: &str) -> Result<Moment
 fn model_shape(
     shape: Shape,
     spacing_um: Option<[f64; 3]>,
-    options: &PrepareOptions,
+    to_um: Option<[f64; 3]>,
     name: &str,
 ) -> Result<Shape, Error> {
-    if !options.resample {
-        return Ok(shape);
-    }
+    let Some(to) = to_um else { return Ok(shape) };
     let problem = |problem: String| Error::Stack { name: name.to_owned(), problem };
-    let to = options.spacing_um;
     let Some(from) = spacing_um else {
         return Err(problem(format!(
             "the file gives no voxel size, so it cannot be zoomed to {to:?} µm (z, y, x); \
-             give the voxel size or prepare without resampling"
+             give the voxel size, or do without resampling"
         )));
     };
     if !from.iter().chain(&to).all(|size| size.is_finite() && *size > 0.0) {
@@ -374,7 +372,7 @@ mod tests {
     fn a_constant_stack_of_any_value_is_refused() {
         for value in [0.1, 1e-30, 65_535.0, -3.7] {
             let stack = Volume::filled([3, 5, 7], value);
-            assert!(prepare_signal(&stack, None, &plain(), "b.tif").is_err());
+            assert!(prepare_signal(&stack, None, None, "b.tif").is_err());
         }
     }
 

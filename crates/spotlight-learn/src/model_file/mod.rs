@@ -27,6 +27,8 @@ use crate::fnet::{Fnet, FnetOptions};
 use crate::loss::Loss;
 use crate::prepare::{PrepareOptions, TargetCentre};
 
+pub(crate) use container::write_whole;
+
 /// Number of the format that is written, and the latest that is read.
 pub const FORMAT: u64 = 1;
 

@@ -4,7 +4,6 @@
 //! and, once validated, `best_parameters`, `best_buffers`; the rest as JSON in the metadata.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -16,6 +15,7 @@ use super::recipe::{Recipe, first_difference};
 use super::{Best, State, TrainingData};
 use crate::error::Error;
 use crate::fnet::Fnet;
+use crate::model_file::write_whole;
 
 /// Key of the JSON in the metadata of the file.
 const KEY: &str = "spotlight_checkpoint";
@@ -95,7 +95,7 @@ pub(super) fn write(path: &Path, state: &State, identity: &Identity) -> Result<(
     });
     let metadata = HashMap::from([(KEY.to_owned(), to_json(&header).to_string())]);
     let file = safetensors::serialize(views, Some(metadata)).expect("the views are whole");
-    write_whole(path, &file)
+    write_whole(path, &[&file])
 }
 
 /// Reads the state of a run of this recipe on this data.
@@ -153,17 +153,4 @@ fn to_json(value: &impl Serialize) -> Value {
 
 fn to_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-/// Writes beside the final name first, so that no reader and no crash sees half a file.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
 }

@@ -23,6 +23,7 @@ use spotlight_engine::{Adam, Engine, Tensor};
 use crate::error::Error;
 use crate::fnet::Fnet;
 use crate::loss::LossTerms;
+use crate::model_file::{Model, ModelManifest, Ranges};
 use crate::prepare::{Pairs, PreparedPair, prepare_all};
 use crate::sample::{Batch, Sampler};
 
@@ -100,9 +101,45 @@ impl Trained {
     pub fn network(&self) -> &Fnet {
         self.best.as_ref().map_or(&self.last, |best| &best.network)
     }
+
+    /// That network with all that prediction needs. What only the caller knows of the
+    /// files, their channels and digests, is left empty.
+    #[must_use]
+    pub fn model(&self, recipe: &Recipe, data: &TrainingData) -> Model {
+        let recipe = recipe.clone().with_defaults_of_loss();
+        let network = self.network().clone();
+        let manifest = ModelManifest {
+            network: network.options,
+            prepare: recipe.prepare.clone(),
+            loss: recipe.loss.clone(),
+            output_clip_min: recipe.output_clip_min(),
+            ranges: data.ranges(),
+            seed: recipe.train.seed,
+            iteration: self.best.as_ref().map_or(self.iteration, |best| best.iteration),
+            recipe: recipe.to_json(),
+            ..ModelManifest::default()
+        };
+        Model { manifest, network }
+    }
 }
 
 impl TrainingData {
+    /// Least and greatest intensity of all targets that patches are drawn from.
+    #[must_use]
+    pub fn ranges(&self) -> Ranges {
+        let empty = (f64::INFINITY, f64::NEG_INFINITY);
+        let widen = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+        let facts = || self.train.iter().map(|pair| &pair.facts);
+        let raw = facts().map(|facts| facts.raw_range).fold(empty, widen);
+        let standardised = facts().map(|facts| facts.prepared_range).fold(empty, widen);
+        Ranges {
+            raw_min: raw.0,
+            raw_max: raw.1,
+            standardised_min: standardised.0,
+            standardised_max: standardised.1,
+        }
+    }
+
     /// Loads and prepares all pairs, telling after each how many of how many are done.
     ///
     /// # Errors

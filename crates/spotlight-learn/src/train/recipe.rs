@@ -80,14 +80,33 @@ impl Recipe {
     /// # Errors
     ///
     /// If a setting is out of its range; the error names it.
-    pub fn resolve(mut self) -> Result<Self, Error> {
-        let spotlight = matches!(self.loss, Loss::Spotlight(_));
-        let centre = if spotlight { TargetCentre::Threshold } else { TargetCentre::Mean };
+    pub fn resolve(self) -> Result<Self, Error> {
+        let recipe = self.with_defaults_of_loss();
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// Fills in what is left out because it depends on the loss.
+    pub(super) fn with_defaults_of_loss(mut self) -> Self {
+        let (centre, foreground) = match self.loss {
+            Loss::Spotlight(_) => (TargetCentre::Threshold, SPOTLIGHT_FOREGROUND),
+            Loss::Mse => (TargetCentre::Mean, 0.0),
+        };
         self.prepare.target_centre.get_or_insert(centre);
-        let foreground = if spotlight { SPOTLIGHT_FOREGROUND } else { 0.0 };
         self.sample.min_foreground.get_or_insert(foreground);
-        self.check()?;
-        Ok(self)
+        self
+    }
+
+    /// The least value of a prediction: the foreground of a Spotlight target begins at 0,
+    /// and below it one background is as good as another.
+    pub(super) fn output_clip_min(&self) -> Option<f64> {
+        let spotlight = matches!(self.loss, Loss::Spotlight(_));
+        let centred = self.prepare.target_centre == Some(TargetCentre::Threshold);
+        (spotlight && centred).then_some(0.0)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("plain structs of numbers and names")
     }
 
     fn check(&self) -> Result<(), Error> {
