@@ -192,7 +192,7 @@ impl Convolve<'_> {
             for row in 0..9 {
                 let offset =
                     block * strides.block + row / 3 * strides.plane + row % 3 * strides.row;
-                for channel in 0..source.channels {
+                for channel in 0..source.channels.count {
                     // SAFETY: the tile and its border lie in the copy; the packed weights have
                     // 3 · 16 numbers a channel, row and block.
                     unsafe {

@@ -4,7 +4,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod channel;
 pub(crate) mod conv3;
+pub(crate) mod conv3_weights;
+pub(crate) mod half;
+#[cfg(test)]
 pub(crate) mod naive;
 pub(crate) mod pack;
 pub(crate) mod peak;

@@ -1,22 +1,15 @@
-//! Weights in the order in which the 3×3×3 kernel reads them.
+//! Weights in the order in which the kernels read them.
 //!
-//! `[out block][in block][kz][ky][in channel][kx][16 out channels]`, with only the true channels
+//! For 3×3×3: `[out block][in block][kz][ky][in channel][kx][16 out channels]`, with only the true channels
 //! of an input block and zeros for the padding of an output block.
 
 use rayon::prelude::*;
 
-use super::source::Shared;
+use super::source::{Channels, Shared};
 use crate::tensor::BLOCK;
 
 /// Weights of one pair of channels.
 pub(crate) const TAPS: usize = 27;
-
-/// A run of channels in one block: the first in the concatenation, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Channels {
-    pub(crate) first: usize,
-    pub(crate) count: usize,
-}
 
 /// How a convolution's weights lie in memory as seen by a kernel.
 #[derive(Clone, Copy)]
@@ -61,6 +54,33 @@ pub(crate) fn pack(
         // SAFETY: every pair of blocks has its own part of `values`, which outlives the tasks.
         let target = unsafe { std::slice::from_raw_parts_mut(shared.get().add(start), len) };
         pack_pair(weights, order, inputs[input], out, target);
+    });
+    Packed { values, block }
+}
+
+/// Packs the weights of a 2×2×2 convolution, `[o, i, t]` with `t` of eight taps, in the order
+/// `[out block][t][in block][in channel][16 out channels]`. For `scatter` the outputs are the fine
+/// channels `i`, and each tap is a column of its own; the order is the same.
+pub(crate) fn pack_half(
+    weights: &[f32],
+    [out_stride, input_stride]: [usize; 2],
+    inputs: &[Channels],
+    outputs: &[Channels],
+) -> Packed {
+    let total: usize = inputs.iter().map(|input| input.count).sum();
+    let block = 8 * total * BLOCK;
+    let mut values = vec![0.0_f32; outputs.len() * block];
+    values.par_chunks_exact_mut(block).zip(outputs).for_each(|(target, out)| {
+        let mut rows = target.chunks_exact_mut(BLOCK);
+        for tap in 0..8 {
+            // Inputs follow each other without gaps in the concatenation.
+            for (channel, row) in (0..total).zip(&mut rows) {
+                for (lane, value) in row.iter_mut().enumerate().take(out.count) {
+                    *value =
+                        weights[(out.first + lane) * out_stride + channel * input_stride + tap];
+                }
+            }
+        }
     });
     Packed { values, block }
 }

@@ -16,14 +16,19 @@ pub(crate) struct Region {
 /// Factors and summands of the sixteen channels of a block; zero for the padding.
 pub(crate) type Law = [[f32; BLOCK]; 2];
 
+/// A run of channels in one block: the first in the concatenation, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Channels {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
 /// One channel block of one input.
 pub(crate) struct Source<'a> {
     tensor: &'a Tensor,
     block: usize,
-    /// Index of the block's first channel in the concatenation of all inputs.
-    pub(crate) first: usize,
-    /// True channels in the block.
-    pub(crate) channels: usize,
+    /// The block's channels in the concatenation of all inputs.
+    pub(crate) channels: Channels,
     /// The normalisation to apply on load.
     pub(crate) law: Option<Law>,
 }
@@ -35,14 +40,15 @@ pub(crate) fn sources<'a>(inputs: &[Activation<'a>]) -> Vec<Source<'a>> {
     for &Activation { tensor, normalise } in inputs {
         for block in 0..tensor.blocks() {
             let start = block * BLOCK;
-            let channels = BLOCK.min(tensor.channels() - start);
+            let count = BLOCK.min(tensor.channels() - start);
             let law = normalise.map(|law| {
                 let mut padded = [[0.0; BLOCK]; 2];
-                padded[0][..channels].copy_from_slice(&law.scale[start..start + channels]);
-                padded[1][..channels].copy_from_slice(&law.shift[start..start + channels]);
+                padded[0][..count].copy_from_slice(&law.scale[start..start + count]);
+                padded[1][..count].copy_from_slice(&law.shift[start..start + count]);
                 padded
             });
-            sources.push(Source { tensor, block, first: first + start, channels, law });
+            let channels = Channels { first: first + start, count };
+            sources.push(Source { tensor, block, channels, law });
         }
         first += tensor.channels();
     }
@@ -54,6 +60,11 @@ impl Source<'_> {
     pub(crate) fn row(&self, sample: usize, z: usize, y: usize) -> &[[f32; BLOCK]] {
         let [_, rows, width] = self.tensor.shape();
         &self.tensor.block(sample, self.block)[(z * rows + y) * width..][..width]
+    }
+
+    /// How many numbers apart samples are.
+    pub(crate) fn sample_stride(&self) -> usize {
+        self.tensor.blocks() * self.tensor.voxels() * BLOCK
     }
 }
 
@@ -131,5 +142,10 @@ impl Shared {
 
     pub(crate) fn get(self) -> *mut f32 {
         self.0
+    }
+
+    /// The pointer some numbers further; only where it points at a number may it be used.
+    pub(crate) fn offset(self, numbers: usize) -> Self {
+        Self(self.0.wrapping_add(numbers))
     }
 }

@@ -10,11 +10,23 @@
 //! ```
 //! Reference: S. Ioffe and C. Szegedy (2015), "Batch normalization".
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::check_gradient;
 use crate::{
     Engine,
+    kernel::{
+        channel::{Add, Backward, GradientMoments, Moments, Sums},
+        source::Shared,
+        vector::{Task, dispatch},
+    },
     tensor::{BLOCK, ScaleShift, Tensor},
 };
+
+/// Voxels that one task passes over: half a megabyte.
+const RUN: usize = 8 * 1024;
 
 /// Mean and variance of every channel over all samples and voxels.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,27 +60,59 @@ impl Statistics {
     }
 }
 
+/// A run of voxels of one channel block of one sample.
+struct Run {
+    sample: usize,
+    block: usize,
+    voxels: Range<usize>,
+}
+
+/// All runs of a tensor, of a fixed length, so that sums do not depend on the threads.
+fn runs(tensor: &Tensor) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for sample in 0..tensor.batch() {
+        for block in 0..tensor.blocks() {
+            for start in (0..tensor.voxels()).step_by(RUN) {
+                let voxels = start..(start + RUN).min(tensor.voxels());
+                runs.push(Run { sample, block, voxels });
+            }
+        }
+    }
+    runs
+}
+
+impl Run {
+    fn of<'a>(&self, tensor: &'a Tensor) -> &'a [[f32; BLOCK]] {
+        &tensor.block(self.sample, self.block)[self.voxels.clone()]
+    }
+
+    /// Where the run lies behind the first number of the tensor.
+    fn behind(&self, first: Shared, tensor: &Tensor) -> Shared {
+        let voxel = (self.sample * tensor.blocks() + self.block) * tensor.voxels();
+        first.offset((voxel + self.voxels.start) * BLOCK)
+    }
+}
+
+/// The sixteen values of a block, with zeros for the padding.
+fn padded<T: Copy + Default>(values: &[T], block: usize) -> [T; BLOCK] {
+    let mut padded = [T::default(); BLOCK];
+    let values = &values[block * BLOCK..];
+    let count = values.len().min(BLOCK);
+    padded[..count].copy_from_slice(&values[..count]);
+    padded
+}
+
 impl Engine {
     /// The mean and variance of every channel, accumulated in f64.
     #[must_use]
     pub fn statistics(&self, tensor: &Tensor) -> Statistics {
         let count = tensor.batch() * tensor.voxels();
-        let mean_of = |value: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
-            let mut sums = vec![0.0; tensor.channels()];
-            for sample in 0..tensor.batch() {
-                for (channel, sum) in sums.iter_mut().enumerate() {
-                    let block = tensor.block(sample, channel / BLOCK);
-                    *sum += block
-                        .iter()
-                        .map(|voxel| value(channel, f64::from(voxel[channel % BLOCK])))
-                        .sum::<f64>();
-                }
-            }
-            sums.iter().map(|sum| sum / count as f64).collect()
-        };
-        let mean = mean_of(&|_, x| x);
-        let variance = mean_of(&|channel, x| (x - mean[channel]).powi(2));
-        Statistics { mean, variance, count }
+        let [sums, squares] = self.moments(tensor, |run| Moments { values: run.of(tensor) });
+        let mean: Vec<_> = sums.iter().map(|sum| sum / count as f64).collect();
+        let variance = squares.iter().zip(&mean);
+        // Rounding must not make the variance of a constant channel negative.
+        let variance = variance.map(|(sum, mean)| (sum / count as f64 - mean * mean).max(0.0));
+        Statistics { variance: variance.collect(), mean, count }
     }
 
     /// Goes back through ReLU and batch normalisation in training mode.
@@ -93,35 +137,42 @@ impl Engine {
         check_gradient(&grad, x.batch(), x.shape());
         assert_eq!(grad.channels(), x.channels(), "channels of the gradient");
         let law = stats.scale_shift(gamma, beta, epsilon);
-        let (mut grad_gamma, mut grad_beta) = (Vec::new(), Vec::new());
-        for (channel, &gamma) in gamma.iter().enumerate() {
-            let (block, lane) = (channel / BLOCK, channel % BLOCK);
-            let (scale, shift) = (law.scale[channel], law.shift[channel]);
-            let inverse = 1.0 / (stats.variance[channel] + epsilon).sqrt();
-            let standard = |x: f32| (f64::from(x) - stats.mean[channel]) * inverse;
-            let passed = |x: f32, g: f32| if x * scale + shift > 0.0 { f64::from(g) } else { 0.0 };
-            let (mut sum, mut sum_standard) = (0.0, 0.0);
-            for sample in 0..x.batch() {
-                for (x, g) in x.block(sample, block).iter().zip(grad.block(sample, block)) {
-                    let g = passed(x[lane], g[lane]);
-                    sum += g;
-                    sum_standard += g * standard(x[lane]);
-                }
-            }
-            let (mean, mean_standard) =
-                (sum / stats.count as f64, sum_standard / stats.count as f64);
-            let factor = f64::from(gamma) * inverse;
-            for sample in 0..x.batch() {
-                let values = x.block(sample, block).iter().zip(grad.block_mut(sample, block));
-                for (x, g) in values {
-                    let inner = passed(x[lane], g[lane]) - mean - standard(x[lane]) * mean_standard;
-                    g[lane] = (factor * inner) as f32;
-                }
-            }
-            grad_gamma.push(sum_standard as f32);
-            grad_beta.push(sum as f32);
-        }
-        (grad, grad_gamma, grad_beta)
+        let law = |block| [padded(&law.scale, block), padded(&law.shift, block)];
+        let [sums, products] = self.moments(x, |run| GradientMoments {
+            x: run.of(x),
+            grad: run.of(&grad),
+            law: law(run.block),
+            mean: padded(&stats.mean, run.block),
+        });
+        let inverse: Vec<_> = stats.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
+        let count = stats.count as f64;
+        let per_channel = |value: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            (0..x.channels()).map(|channel| value(channel) as f32).collect()
+        };
+        let minus_mean = per_channel(&|channel| -stats.mean[channel]);
+        let factor = per_channel(&|channel| f64::from(gamma[channel]) * inverse[channel]);
+        let offset = per_channel(&|channel| -sums[channel] / count);
+        let slope = per_channel(&|channel| -products[channel] * inverse[channel].powi(2) / count);
+        let runs = runs(x);
+        let first = Shared::new(grad.values_mut().as_flattened_mut());
+        self.install(|| {
+            runs.par_iter().for_each(|run| {
+                let task = Backward {
+                    x: run.of(x),
+                    grad: run.behind(first, x),
+                    law: law(run.block),
+                    minus_mean: padded(&minus_mean, run.block),
+                    factor: padded(&factor, run.block),
+                    offset: padded(&offset, run.block),
+                    slope: padded(&slope, run.block),
+                };
+                // SAFETY: the engine has checked the instruction set; every run is another part of
+                // the gradient, which is borrowed for as long as the tasks run.
+                unsafe { dispatch(self.instruction_set(), task) }
+            });
+        });
+        let grad_gamma = per_channel(&|channel| products[channel] * inverse[channel]);
+        (grad, grad_gamma, per_channel(&|channel| sums[channel]))
     }
 
     /// Adds `from` to `into`, for a value that two layers read.
@@ -132,8 +183,41 @@ impl Engine {
     pub fn add(&self, into: &mut Tensor, from: &Tensor) {
         check_gradient(from, into.batch(), into.shape());
         assert_eq!(from.channels(), into.channels(), "channels of the summand");
-        for (to, from) in into.values_mut().iter_mut().zip(from.values()) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        let first = Shared::new(into.values_mut().as_flattened_mut());
+        self.install(|| {
+            runs(from).par_iter().for_each(|run| {
+                let task = Add { into: run.behind(first, from), from: run.of(from) };
+                // SAFETY: as in `batch_norm_relu_backward`.
+                unsafe { dispatch(self.instruction_set(), task) }
+            });
+        });
+    }
+
+    /// The sum of every channel: the gradient of a bias.
+    pub(super) fn channel_sums(&self, tensor: &Tensor, sums: &mut [f32]) {
+        let [totals, _] = self.moments(tensor, |run| Moments { values: run.of(tensor) });
+        sums.iter_mut().zip(totals).for_each(|(to, total)| *to = total as f32);
+    }
+
+    /// Two sums a channel, over all runs of a tensor, added in a fixed order.
+    fn moments<T: Task<Output = [Sums; 2]>>(
+        &self,
+        tensor: &Tensor,
+        task: impl Fn(&Run) -> T + Sync,
+    ) -> [Vec<f64>; 2] {
+        let runs = runs(tensor);
+        let of_runs: Vec<[Sums; 2]> = self.install(|| {
+            // SAFETY: the engine has checked the instruction set.
+            let sums = |run| unsafe { dispatch(self.instruction_set(), task(run)) };
+            runs.par_iter().map(sums).collect()
+        });
+        let mut totals = [vec![0.0; tensor.channels()], vec![0.0; tensor.channels()]];
+        for (run, sums) in runs.iter().zip(of_runs) {
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                let totals = totals[run.block * BLOCK..].iter_mut();
+                totals.zip(sums).for_each(|(total, sum)| *total += sum);
+            }
         }
+        totals
     }
 }

@@ -2,14 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::{check_gradient, concatenated};
+use super::{check_gradient, concatenated, partial::Partial};
 use crate::{
     Engine,
     kernel::{
         conv3::{Convolve, Target},
-        naive::{self, Geometry, Planar},
-        pack::{Channels, Order, TAPS, pack},
-        source::{Shared, Source, sources},
+        conv3_weights::{self, Correlate},
+        pack::{Order, TAPS, pack},
+        source::{Channels, Shared, Source, sources},
         vector::dispatch,
     },
     plan::regions,
@@ -18,6 +18,9 @@ use crate::{
 
 /// Tasks a thread should have at least, so that all finish at about the same time.
 const TASKS_PER_THREAD: usize = 4;
+
+/// Up to this many outputs count as very few.
+const FEW: usize = 4;
 
 impl Engine {
     /// Convolves the concatenated inputs: stride 1, zero padding 1.
@@ -93,11 +96,19 @@ impl Engine {
             "gradient of the weights"
         );
         assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
-        let dy = Planar::of_tensor(grad);
-        let dw = naive::backward_weights(&Planar::of(inputs), &dy, Geometry::CONV3);
-        grad_weights.iter_mut().zip(dw).for_each(|(to, from)| *to = from as f32);
-        let db = naive::channel_sums(&dy);
-        grad_bias.iter_mut().zip(db).for_each(|(to, from)| *to = from as f32);
+        let vectors = [Activation { tensor: grad, normalise: None }];
+        let (inputs, vectors) = (sources(inputs), sources(&vectors));
+        let [out, input] = [channels * TAPS, TAPS];
+        // The sums of one broadcast channel with sixteen vector channels cost the same as those
+        // with one: very few outputs are the broadcast side.
+        if grad.channels() <= FEW && grad.channels() < channels {
+            let order = Order { out: input, input: out, flipped: true };
+            self.correlate(&vectors, &inputs, (batch, shape), order, grad_weights);
+        } else {
+            let order = Order { out, input, flipped: false };
+            self.correlate(&inputs, &vectors, (batch, shape), order, grad_weights);
+        }
+        self.channel_sums(grad, grad_bias);
     }
 }
 
@@ -113,9 +124,7 @@ impl Engine {
     ) {
         let (batch, _, shape) = concatenated(inputs);
         let sources = sources(inputs);
-        let of_source =
-            |source: &Source<'_>| Channels { first: source.first, count: source.channels };
-        let from: Vec<_> = sources.iter().map(of_source).collect();
+        let from: Vec<_> = sources.iter().map(|source| source.channels).collect();
         let (to, targets) = targets(outputs, bias);
         let regions = regions(batch, shape, sources.len());
         // Few regions: the output blocks are dealt to several tasks, too.
@@ -136,10 +145,58 @@ impl Engine {
             });
         });
     }
+
+    /// Sums the products of broadcast and vector channels into `grad_weights`, in which
+    /// `order.input` is the distance between broadcast and `order.out` that between vector
+    /// channels.
+    fn correlate(
+        &self,
+        broadcasts: &[Source<'_>],
+        vectors: &[Source<'_>],
+        (batch, shape): (usize, [usize; 3]),
+        order: Order,
+        grad_weights: &mut [f32],
+    ) {
+        let regions = regions(batch, shape, 2);
+        let shared = Shared::new(grad_weights);
+        self.install(|| {
+            let mut partial =
+                Partial::zeros(regions.len(), broadcasts.len(), vectors.len(), conv3_weights::PAIR);
+            partial.fill(|items, block, sums| {
+                let (broadcast, regions) = (&broadcasts[block], &regions[items]);
+                let task = Correlate { broadcast, vectors, regions, shape, sums };
+                // SAFETY: the engine has checked the instruction set; the sums are the task's own.
+                unsafe { dispatch(self.instruction_set(), task) }
+            });
+            partial.totals(|broadcast, vector, sums| {
+                let (broadcast, vector) = (&broadcasts[broadcast], &vectors[vector]);
+                for (index, sums) in sums.chunks_exact(BLOCK).enumerate() {
+                    let (row, channel, kx) = (index / (3 * BLOCK), index / 3 % BLOCK, index % 3);
+                    if channel >= broadcast.channels.count {
+                        continue;
+                    }
+                    let tap = row * 3 + kx;
+                    let tap = if order.flipped { TAPS - 1 - tap } else { tap };
+                    let start = (broadcast.channels.first + channel) * order.input + tap;
+                    for (lane, &sum) in sums.iter().enumerate().take(vector.channels.count) {
+                        // SAFETY: the channels and the tap are those of a weight, and each weight
+                        // belongs to one pair of blocks.
+                        unsafe {
+                            *shared.get().add(start + (vector.channels.first + lane) * order.out) =
+                                sum;
+                        }
+                    }
+                }
+            });
+        });
+    }
 }
 
 /// The blocks of all outputs: their channels in the concatenation, and where to store them.
-fn targets(outputs: &mut [Tensor], bias: Option<&[f32]>) -> (Vec<Channels>, Vec<Target>) {
+pub(super) fn targets(
+    outputs: &mut [Tensor],
+    bias: Option<&[f32]>,
+) -> (Vec<Channels>, Vec<Target>) {
     let (mut channels, mut targets) = (Vec::new(), Vec::new());
     let mut before = 0;
     for output in outputs {

@@ -3,12 +3,9 @@
 use super::{check_gradient, concatenated};
 use crate::{
     Engine,
-    kernel::naive::{self, Geometry, Planar},
+    kernel::half::{Direction, TAPS},
     tensor::{Activation, Tensor},
 };
-
-/// Weights of one pair of channels.
-const TAPS: usize = 8;
 
 /// Half of each side.
 fn halved(shape: [usize; 3]) -> [usize; 3] {
@@ -33,13 +30,14 @@ impl Engine {
         bias: &[f32],
         out_channels: usize,
     ) -> Tensor {
-        let (_, channels, shape) = concatenated(inputs);
-        let _ = halved(shape);
+        let (batch, channels, shape) = concatenated(inputs);
+        let coarse = halved(shape);
         assert_eq!(weights.len(), out_channels * channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
-        let mut y = naive::forward(&Planar::of(inputs), weights, out_channels, Geometry::DOWN2);
-        y.add_bias(bias);
-        y.into_tensor()
+        let mut output = [Tensor::zeros(batch, out_channels, coarse)];
+        self.between(Direction::Gather, inputs, weights, Some(bias), &mut output);
+        let [output] = output;
+        output
     }
 
     /// The gradients with respect to the inputs of [`Engine::down2`], one tensor an input.
@@ -56,9 +54,12 @@ impl Engine {
     ) -> Vec<Tensor> {
         let channels: usize = input_channels.iter().sum();
         assert_eq!(weights.len(), grad.channels() * channels * TAPS, "weights of the convolution");
-        let dy = Planar::of_tensor(grad);
         let shape = grad.shape().map(|side| 2 * side);
-        naive::backward_data(&dy, weights, channels, shape, Geometry::DOWN2).split(input_channels)
+        let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, shape);
+        let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
+        let inputs = [Activation { tensor: grad, normalise: None }];
+        self.between(Direction::Scatter, &inputs, weights, None, &mut outputs);
+        outputs
     }
 
     /// The gradients with respect to the weights and biases of [`Engine::down2`]; overwrites
@@ -82,10 +83,8 @@ impl Engine {
             "gradient of the weights"
         );
         assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
-        let dy = Planar::of_tensor(grad);
-        let dw = naive::backward_weights(&Planar::of(inputs), &dy, Geometry::DOWN2);
-        grad_weights.iter_mut().zip(dw).for_each(|(to, from)| *to = from as f32);
-        let db = naive::channel_sums(&dy);
-        grad_bias.iter_mut().zip(db).for_each(|(to, from)| *to = from as f32);
+        let coarse = [Activation { tensor: grad, normalise: None }];
+        self.between_weights(inputs, &coarse, grad_weights);
+        self.channel_sums(grad, grad_bias);
     }
 }

@@ -3,10 +3,16 @@
 mod batch_norm;
 mod conv;
 mod down;
+mod half;
+mod partial;
 mod up;
 
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thread_tests;
 
 pub use batch_norm::Statistics;
 

@@ -3,12 +3,9 @@
 use super::{check_gradient, concatenated};
 use crate::{
     Engine,
-    kernel::naive::{self, Geometry, Planar},
+    kernel::half::{Direction, TAPS},
     tensor::{Activation, Tensor},
 };
-
-/// Weights of one pair of channels.
-const TAPS: usize = 8;
 
 impl Engine {
     /// Convolves the concatenated inputs, transposed, with stride 2: each voxel becomes a cube of
@@ -27,14 +24,14 @@ impl Engine {
         bias: &[f32],
         out_channels: usize,
     ) -> Tensor {
-        let (_, channels, shape) = concatenated(inputs);
+        let (batch, channels, shape) = concatenated(inputs);
         assert_eq!(weights.len(), channels * out_channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
         let doubled = shape.map(|side| 2 * side);
-        let x = Planar::of(inputs);
-        let mut y = naive::backward_data(&x, weights, out_channels, doubled, Geometry::DOWN2);
-        y.add_bias(bias);
-        y.into_tensor()
+        let mut output = [Tensor::zeros(batch, out_channels, doubled)];
+        self.between(Direction::Scatter, inputs, weights, Some(bias), &mut output);
+        let [output] = output;
+        output
     }
 
     /// The gradients with respect to the inputs of [`Engine::up2`], one tensor an input.
@@ -55,8 +52,12 @@ impl Engine {
             grad.shape().iter().all(|side| side % 2 == 0),
             "the sides of the gradient are even"
         );
-        naive::forward(&Planar::of_tensor(grad), weights, channels, Geometry::DOWN2)
-            .split(input_channels)
+        let shape = grad.shape().map(|side| side / 2);
+        let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, shape);
+        let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
+        let inputs = [Activation { tensor: grad, normalise: None }];
+        self.between(Direction::Gather, &inputs, weights, None, &mut outputs);
+        outputs
     }
 
     /// The gradients with respect to the weights and biases of [`Engine::up2`]; overwrites
@@ -80,10 +81,8 @@ impl Engine {
             "gradient of the weights"
         );
         assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
-        let dy = Planar::of_tensor(grad);
-        let dw = naive::backward_weights(&dy, &Planar::of(inputs), Geometry::DOWN2);
-        grad_weights.iter_mut().zip(dw).for_each(|(to, from)| *to = from as f32);
-        let db = naive::channel_sums(&dy);
-        grad_bias.iter_mut().zip(db).for_each(|(to, from)| *to = from as f32);
+        let fine = [Activation { tensor: grad, normalise: None }];
+        self.between_weights(&fine, inputs, grad_weights);
+        self.channel_sums(grad, grad_bias);
     }
 }

@@ -1,0 +1,109 @@
+//! The convolutions between a grid and the grid of half its size, for down and up alike.
+//!
+//! Both layers have weights `[coarse channel, fine channel, tap]` and need the same three
+//! operations: gather, scatter and the gradient of the weights.
+
+use rayon::prelude::*;
+
+use super::{conv::targets, partial::Partial};
+use crate::{
+    Engine,
+    kernel::{
+        half::{Between, Correlate, Direction, PAIR, Patch, RowRange, TAPS},
+        pack::pack_half,
+        source::{Shared, sources},
+        vector::dispatch,
+    },
+    tensor::{Activation, BLOCK, Tensor},
+};
+
+/// Numbers of fine voxels that a task copies at a time: half a megabyte.
+const SCRATCH: usize = 128 * 1024;
+
+/// The rows of a coarse grid, cut so that the fine voxels of `blocks` blocks fit the cache.
+fn patches(batch: usize, [depth, height, width]: [usize; 3], blocks: usize) -> Vec<Patch> {
+    let step = (SCRATCH / (TAPS * width * BLOCK * blocks)).max(1);
+    let rows = depth * height;
+    let step = rows.div_ceil(rows.div_ceil(step));
+    let mut patches = Vec::new();
+    for sample in 0..batch {
+        for start in (0..rows).step_by(step) {
+            let range = RowRange { sample, rows: start..(start + step).min(rows) };
+            patches.push(Patch { range, height, width });
+        }
+    }
+    patches
+}
+
+impl Engine {
+    /// Convolves `inputs` into `outputs`, both concatenated along the channels: one is fine, the
+    /// other coarse.
+    pub(super) fn between(
+        &self,
+        direction: Direction,
+        inputs: &[Activation<'_>],
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        outputs: &mut [Tensor],
+    ) {
+        let sources = sources(inputs);
+        let in_channels: usize = inputs.iter().map(|input| input.tensor.channels()).sum();
+        let out_channels: usize = outputs.iter().map(Tensor::channels).sum();
+        let (coarse, strides) = match direction {
+            Direction::Gather => (outputs[0].shape(), [in_channels * TAPS, TAPS]),
+            Direction::Scatter => (inputs[0].tensor.shape(), [TAPS, out_channels * TAPS]),
+        };
+        let from: Vec<_> = sources.iter().map(|source| source.channels).collect();
+        let patches = patches(outputs[0].batch(), coarse, sources.len());
+        let (to, targets) = targets(outputs, bias);
+        self.install(|| {
+            let weights = pack_half(weights, strides, &from, &to);
+            patches.into_par_iter().for_each(|patch| {
+                let (sources, weights, targets) = (&sources, &weights, &targets);
+                let task = Between { direction, sources, weights, targets, patch };
+                // SAFETY: the engine has checked the instruction set; the tasks write different
+                // rows of `outputs`, which are borrowed for as long as they run.
+                unsafe { dispatch(self.instruction_set(), task) }
+            });
+        });
+    }
+
+    /// The gradient of the weights from the fine and the coarse side.
+    pub(super) fn between_weights(
+        &self,
+        fine: &[Activation<'_>],
+        coarse: &[Activation<'_>],
+        grad_weights: &mut [f32],
+    ) {
+        let patches = patches(coarse[0].tensor.batch(), coarse[0].tensor.shape(), 2);
+        let fine_channels: usize = fine.iter().map(|input| input.tensor.channels()).sum();
+        let (fine, coarse) = (sources(fine), sources(coarse));
+        let shared = Shared::new(grad_weights);
+        self.install(|| {
+            let mut partial = Partial::zeros(patches.len(), fine.len(), coarse.len(), PAIR);
+            partial.fill(|items, block, sums| {
+                let (fine, coarse, patches) = (&fine[block], &coarse, &patches[items]);
+                let task = Correlate { fine, coarse, patches, sums };
+                // SAFETY: the engine has checked the instruction set; the sums are the task's own.
+                unsafe { dispatch(self.instruction_set(), task) }
+            });
+            partial.totals(|block, vector, sums| {
+                let (fine, coarse) = (&fine[block], &coarse[vector]);
+                for (index, sums) in sums.chunks_exact(BLOCK).enumerate() {
+                    let (tap, channel) = (index / BLOCK, index % BLOCK);
+                    if channel >= fine.channels.count {
+                        continue;
+                    }
+                    for (lane, &sum) in sums.iter().enumerate().take(coarse.channels.count) {
+                        let pair = (coarse.channels.first + lane) * fine_channels
+                            + fine.channels.first
+                            + channel;
+                        // SAFETY: the pair of channels and the tap are those of a weight, and each
+                        // weight belongs to one pair of blocks.
+                        unsafe { *shared.get().add(pair * TAPS + tap) = sum };
+                    }
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,227 @@
+//! Every layer on every instruction set of this machine against its definition.
+//!
+//! All numbers are small multiples of a power of two, so that sums are exact in any order and the
+//! results must be equal, not only close.
+
+use proptest::prelude::*;
+
+use crate::{
+    Activation, Engine, EngineOptions, InstructionSet, ScaleShift, Tensor,
+    kernel::naive::{self, Geometry, Planar},
+    tensor::BLOCK,
+};
+
+/// Whole numbers from -4 to 4.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 % 9.0 - 4.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn tensor(batch: usize, channels: usize, shape: [usize; 3], seed: u64) -> Tensor {
+    let len = batch * channels * shape.iter().product::<usize>();
+    Tensor::from_planar(batch, channels, shape, &numbers(len, seed))
+}
+
+fn law(channels: usize, seed: u64) -> ScaleShift {
+    let scale = numbers(channels, seed).iter().map(|x| x * 0.5).collect();
+    ScaleShift { scale, shift: numbers(channels, seed + 1) }
+}
+
+fn engines() -> Vec<Engine> {
+    let engine = |set| {
+        let options = EngineOptions { threads: Some(2), instruction_set: Some(set) };
+        Engine::new(&options).unwrap()
+    };
+    InstructionSet::available().into_iter().map(engine).collect()
+}
+
+/// A layer's inputs, the second one normalised on load.
+struct Inputs {
+    tensors: Vec<Tensor>,
+    laws: Vec<Option<ScaleShift>>,
+}
+
+impl Inputs {
+    fn new(batch: usize, channels: &[usize], shape: [usize; 3], seed: u64) -> Self {
+        let seeds = seed..;
+        let tensors =
+            channels.iter().zip(seeds).map(|(&c, seed)| tensor(batch, c, shape, seed)).collect();
+        let laws = channels.iter().enumerate();
+        let laws = laws.map(|(i, &c)| (i != 1).then(|| law(c, seed + 9))).collect();
+        Self { tensors, laws }
+    }
+
+    fn activations(&self) -> Vec<Activation<'_>> {
+        let pairs = self.tensors.iter().zip(&self.laws);
+        pairs.map(|(tensor, law)| Activation { tensor, normalise: law.as_ref() }).collect()
+    }
+}
+
+#[track_caller]
+fn check(what: &str, engine: &Engine, found: &Tensor, wanted: &Tensor) {
+    let set = engine.instruction_set();
+    assert_eq!(found.shape(), wanted.shape(), "{what}, {set}");
+    assert!(found.to_planar() == wanted.to_planar(), "{what}, {set}: values differ");
+    check_padding(found);
+}
+
+#[track_caller]
+fn check_padding(tensor: &Tensor) {
+    let last = tensor.channels() - (tensor.blocks() - 1) * BLOCK;
+    for sample in 0..tensor.batch() {
+        for voxel in tensor.block(sample, tensor.blocks() - 1) {
+            assert!(voxel[last..].iter().all(|&x| x == 0.0), "padding channels are zero");
+        }
+    }
+}
+
+#[track_caller]
+fn check_slices(what: &str, engine: &Engine, found: &[f32], wanted: &[f64]) {
+    let wanted: Vec<_> = wanted.iter().map(|&x| x as f32).collect();
+    assert!(found == wanted, "{what}, {}: values differ", engine.instruction_set());
+}
+
+#[track_caller]
+fn check_conv3(batch: usize, channels: &[usize], out: usize, shape: [usize; 3], seed: u64) {
+    let inputs = Inputs::new(batch, channels, shape, seed);
+    let (inputs, total) = (inputs.activations(), channels.iter().sum::<usize>());
+    let (weights, bias) = (numbers(out * total * 27, seed + 2), numbers(out, seed + 3));
+    let grad = tensor(batch, out, shape, seed + 4);
+    let (x, dy) = (Planar::of(&inputs), Planar::of_tensor(&grad));
+    let mut y = naive::forward(&x, &weights, out, Geometry::CONV3);
+    y.add_bias(&bias);
+    let y = y.into_tensor();
+    let dx = naive::backward_data(&dy, &weights, total, shape, Geometry::CONV3).split(channels);
+    let dw = naive::backward_weights(&x, &dy, Geometry::CONV3);
+    for engine in engines() {
+        check("conv3", &engine, &engine.conv3(&inputs, &weights, &bias, out), &y);
+        let found = engine.conv3_backward_data(&grad, &weights, channels);
+        for (found, wanted) in found.iter().zip(&dx) {
+            check("conv3 backward data", &engine, found, wanted);
+        }
+        let (mut found, mut found_bias) = (vec![9.0; weights.len()], vec![9.0; out]);
+        engine.conv3_backward_weights(&inputs, &grad, &mut found, &mut found_bias);
+        check_slices("conv3 backward weights", &engine, &found, &dw);
+        check_slices("conv3 backward bias", &engine, &found_bias, &naive::channel_sums(&dy));
+    }
+}
+
+/// Down from the doubled shape to `coarse` with all its gradients.
+#[track_caller]
+fn check_down2(batch: usize, channels: &[usize], out: usize, coarse: [usize; 3], seed: u64) {
+    let fine = coarse.map(|side| 2 * side);
+    let inputs = Inputs::new(batch, channels, fine, seed);
+    let (inputs, total) = (inputs.activations(), channels.iter().sum::<usize>());
+    let (weights, bias) = (numbers(out * total * 8, seed + 2), numbers(out, seed + 3));
+    let grad = tensor(batch, out, coarse, seed + 4);
+    let (x, dy) = (Planar::of(&inputs), Planar::of_tensor(&grad));
+    let mut y = naive::forward(&x, &weights, out, Geometry::DOWN2);
+    y.add_bias(&bias);
+    let y = y.into_tensor();
+    let dx = naive::backward_data(&dy, &weights, total, fine, Geometry::DOWN2).split(channels);
+    let dw = naive::backward_weights(&x, &dy, Geometry::DOWN2);
+    for engine in engines() {
+        check("down2", &engine, &engine.down2(&inputs, &weights, &bias, out), &y);
+        let found = engine.down2_backward_data(&grad, &weights, channels);
+        for (found, wanted) in found.iter().zip(&dx) {
+            check("down2 backward data", &engine, found, wanted);
+        }
+        let (mut found, mut found_bias) = (vec![9.0; weights.len()], vec![9.0; out]);
+        engine.down2_backward_weights(&inputs, &grad, &mut found, &mut found_bias);
+        check_slices("down2 backward weights", &engine, &found, &dw);
+        check_slices("down2 backward bias", &engine, &found_bias, &naive::channel_sums(&dy));
+    }
+}
+
+/// Up from `coarse` to the doubled shape with all its gradients.
+#[track_caller]
+fn check_up2(batch: usize, channels: &[usize], out: usize, coarse: [usize; 3], seed: u64) {
+    let fine = coarse.map(|side| 2 * side);
+    let inputs = Inputs::new(batch, channels, coarse, seed);
+    let (inputs, total) = (inputs.activations(), channels.iter().sum::<usize>());
+    let (weights, bias) = (numbers(out * total * 8, seed + 2), numbers(out, seed + 3));
+    let grad = tensor(batch, out, fine, seed + 4);
+    let (x, dy) = (Planar::of(&inputs), Planar::of_tensor(&grad));
+    let mut y = naive::backward_data(&x, &weights, out, fine, Geometry::DOWN2);
+    y.add_bias(&bias);
+    let y = y.into_tensor();
+    let dx = naive::forward(&dy, &weights, total, Geometry::DOWN2).split(channels);
+    let dw = naive::backward_weights(&dy, &x, Geometry::DOWN2);
+    for engine in engines() {
+        check("up2", &engine, &engine.up2(&inputs, &weights, &bias, out), &y);
+        let found = engine.up2_backward_data(&grad, &weights, channels);
+        for (found, wanted) in found.iter().zip(&dx) {
+            check("up2 backward data", &engine, found, wanted);
+        }
+        let (mut found, mut found_bias) = (vec![9.0; weights.len()], vec![9.0; out]);
+        engine.up2_backward_weights(&inputs, &grad, &mut found, &mut found_bias);
+        check_slices("up2 backward weights", &engine, &found, &dw);
+        check_slices("up2 backward bias", &engine, &found_bias, &naive::channel_sums(&dy));
+    }
+}
+
+/// One or two inputs with up to forty channels together.
+fn some_channels() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![prop::collection::vec(1_usize..=40, 1), prop::collection::vec(1_usize..=20, 2),]
+}
+
+fn side() -> impl Strategy<Value = usize> {
+    (0_usize..5).prop_map(|half| 2 * half + 1)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn conv3_is_its_definition(
+        batch in 1_usize..=3,
+        channels in some_channels(),
+        out in 1_usize..=40,
+        shape in [side(), side(), side()],
+        seed in 0_u64..1000,
+    ) {
+        check_conv3(batch, &channels, out, shape, seed);
+    }
+
+    #[test]
+    fn down2_is_its_definition(
+        batch in 1_usize..=3,
+        channels in some_channels(),
+        out in 1_usize..=40,
+        coarse in [1_usize..=4, 1_usize..=4, 1_usize..=5],
+        seed in 0_u64..1000,
+    ) {
+        check_down2(batch, &channels, out, coarse, seed);
+    }
+
+    #[test]
+    fn up2_is_its_definition(
+        batch in 1_usize..=3,
+        channels in some_channels(),
+        out in 1_usize..=40,
+        coarse in [1_usize..=4, 1_usize..=4, 1_usize..=5],
+        seed in 0_u64..1000,
+    ) {
+        check_up2(batch, &channels, out, coarse, seed);
+    }
+}
+
+// The proportions of F-net's layers: one channel in, one out, a skip connection, many channels on
+// a small volume, and volumes that are cut into several regions.
+#[test]
+fn layers_of_the_network_are_their_definition() {
+    check_conv3(2, &[1], 32, [4, 8, 16], 1);
+    check_conv3(2, &[32], 1, [4, 8, 16], 2);
+    check_conv3(1, &[16, 16], 16, [4, 16, 32], 3);
+    check_conv3(3, &[64], 64, [1, 2, 2], 4);
+    check_conv3(1, &[3, 17], 5, [5, 41, 50], 5);
+    check_conv3(1, &[2], 1, [3, 1, 90], 6);
+    check_down2(1, &[17, 2], 3, [5, 20, 40], 7);
+    check_up2(1, &[17, 2], 3, [5, 20, 40], 8);
+}
