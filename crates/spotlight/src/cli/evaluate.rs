@@ -40,7 +40,7 @@ pub struct Options {
     /// Fluorescence stacks, in the order of the predictions
     #[arg(long, value_name = "T", required = true, num_args = 1..)]
     pub target: Vec<PathBuf>,
-    /// True foreground (voxels that are not 0), in the order of the predictions
+    /// True foreground (voxels above 0), in the order of the predictions
     #[arg(long, value_name = "M", num_args = 1..)]
     pub mask: Vec<PathBuf>,
     /// Model that made the predictions, or the folder of its run
@@ -93,7 +93,8 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     if let Some(output) = &options.output {
         atomic::check_free(output, options.overwrite)?;
     }
-    let model = options.model.as_deref().map(|path| Model::read(&values::model_path(path))).transpose()?;
+    let model =
+        options.model.as_deref().map(|path| Model::read(&values::model_path(path))).transpose()?;
     let manifest = model.as_ref().map(|model| &model.manifest);
 
     let mut scored = Vec::with_capacity(predictions.len());
@@ -161,7 +162,7 @@ pub fn evaluate(
     for stack in [Some(&predicted), Some(&measured)].into_iter().flatten() {
         check_finite(stack)?;
     }
-    let mut truth = truth.map(|stack| (stack.path.clone(), stack.to_f32().map(|v| *v != 0.0)));
+    let mut truth = truth.map(|stack| (stack.path.clone(), stack.to_f32().map(|v| *v > 0.0)));
     if let Some((path, mask)) = truth.as_ref().filter(|(_, mask)| mask.shape != values.shape) {
         return Err(shapes_disagree(path, mask.shape, target, values.shape));
     }
@@ -344,10 +345,10 @@ fn table_text(scored: &[Scored], by_model: bool, by_mask: bool) -> String {
     };
     let truth = if by_mask { "the given mask" } else { "that of the target" };
     format!(
-        "{}\nPSNR in dB, data range {:.6} {space}.\n\
+        "{}\nPSNR in dB, data range {} {space}.\n\
          Foreground: the target above its threshold, {:.1} % of the volume; Dice against {truth}.\n",
         table.text(),
-        mean.data_range,
+        (mean.data_range * 1e4).round() / 1e4,
         100.0 * mean.foreground,
     )
 }
