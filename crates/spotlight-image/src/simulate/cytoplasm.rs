@@ -15,7 +15,7 @@ const ORGANELLES: u64 = 4 << 32;
 const DEBRIS: u64 = 5 << 32;
 
 /// Refractive index of cytoplasm above that of the medium.
-const CYTOPLASM_INDEX: f32 = 0.026;
+const CYTOPLASM_INDEX: f32 = 0.018;
 
 /// A point sees the borders between this many cells nearest to it.
 const NEIGHBOURS: usize = 10;
@@ -83,7 +83,7 @@ impl Layer {
             scale,
             wobble: [texture(0, 3.0), texture(1, 3.0)],
             surface: [texture(2, 7.0), texture(3, 9.0)],
-            rough: [texture(4, 0.9), texture(5, 2.4)],
+            rough: [texture(4, 0.75), texture(5, 2.4)],
         }
     }
 
@@ -118,7 +118,7 @@ impl Layer {
         let flat = [0.0, position_um[1], position_um[2]];
         let half = self.half_um as f32;
         let bottom = -half * (0.95 + 0.1 * self.surface[0].at(flat));
-        let top = half * (0.95 + 0.3 * self.surface[1].at(flat) - 0.45 * edge);
+        let top = half * (0.95 + 0.2 * self.surface[1].at(flat) - 0.25 * edge);
         let height = height as f32;
         let inside = smooth_step(bottom - 0.25, bottom + 0.25, height)
             * (1.0 - smooth_step(top - 0.35, top + 0.35, height));
@@ -129,7 +129,7 @@ impl Layer {
         let (fine, coarse) = (self.rough[0].at(position_um), self.rough[1].at(position_um));
         let membrane = 1.0 - smooth_step(0.15, 0.5, border_um);
         let index =
-            CYTOPLASM_INDEX * cell.index + 0.0065 * fine + 0.0045 * coarse + 0.009 * membrane;
+            CYTOPLASM_INDEX * cell.index + 0.005 * fine + 0.002 * coarse + 0.0035 * membrane;
         let glow = cell.glow * (1.0 + 0.35 * coarse + 0.2 * fine);
         Some(Cytoplasm { glow: glow * inside, index: index * inside })
     }
@@ -177,25 +177,13 @@ struct Kind {
 
 const KINDS: [Kind; 4] = [
     // Granules and small vesicles.
-    Kind { per_um2: 2.0, sigma_um: [0.13, 0.32], index: [0.015, 0.05], links: 1, patches_um: 3.5 },
+    Kind { per_um2: 3.5, sigma_um: [0.11, 0.28], index: [0.007, 0.028], links: 1, patches_um: 3.5 },
     // Mitochondria.
-    Kind {
-        per_um2: 0.30,
-        sigma_um: [0.16, 0.22],
-        index: [0.015, 0.03],
-        links: 12,
-        patches_um: 6.0,
-    },
+    Kind { per_um2: 0.7, sigma_um: [0.16, 0.22], index: [0.01, 0.02], links: 12, patches_um: 6.0 },
     // Vacuoles, thinner than cytoplasm.
-    Kind {
-        per_um2: 0.06,
-        sigma_um: [0.25, 0.7],
-        index: [-0.03, -0.015],
-        links: 1,
-        patches_um: 8.0,
-    },
+    Kind { per_um2: 0.06, sigma_um: [0.25, 0.7], index: [-0.02, -0.01], links: 1, patches_um: 8.0 },
     // Droplets of fat.
-    Kind { per_um2: 0.05, sigma_um: [0.18, 0.42], index: [0.06, 0.12], links: 3, patches_um: 12.0 },
+    Kind { per_um2: 0.05, sigma_um: [0.18, 0.42], index: [0.04, 0.08], links: 3, patches_um: 12.0 },
 ];
 
 /// Organelles of the layer, outside all nuclei.
@@ -255,7 +243,7 @@ pub(super) fn debris(options: &Simulation, world: &World) -> Vec<Blob> {
             blobs.push(Blob {
                 center_um: [0, 1, 2].map(|axis| center[axis] + offset[axis]),
                 sigma_um: size * random.between(0.25, 0.6),
-                index: random.between(0.015, 0.06),
+                index: random.between(0.01, 0.04),
             });
         }
     }

@@ -43,7 +43,8 @@ pub struct Simulation {
     pub objective_aperture: f64,
     /// Numerical aperture of the condenser: the smaller, the more coherent the light.
     pub condenser_aperture: f64,
-    /// Photons of transmitted light per voxel where there is no object.
+    /// Photons of transmitted light per voxel where there is no object. The camera
+    /// saturates at 16,000.
     pub transmitted_photons: f64,
     /// Standard deviations of the fluorescence microscope's sharp blur.
     pub blur_um: [f64; 3],
@@ -53,7 +54,8 @@ pub struct Simulation {
     pub haze: f64,
     /// Fluorescence of cytoplasm, as a part of that of a nucleus.
     pub autofluorescence: f64,
-    /// Photons per voxel from the dye of an ordinary nucleus.
+    /// Photons per voxel from the dye of an ordinary nucleus. The camera saturates at
+    /// 8,000.
     pub fluorescence_photons: f64,
     /// Photons per voxel of background in the fluorescence.
     pub background_photons: f64,
@@ -72,13 +74,13 @@ impl Default for Simulation {
             spacing_um: [0.29; 3],
             seed: 0,
             nucleus_diameter_um: 11.5,
-            nucleus_height_um: 7.5,
-            coverage: 0.42,
-            mitotic_fraction: 0.04,
+            nucleus_height_um: 8.0,
+            coverage: 0.48,
+            mitotic_fraction: 0.03,
             debris_per_100_um2: 0.5,
             objective_aperture: 1.2,
-            condenser_aperture: 0.4,
-            transmitted_photons: 3000.0,
+            condenser_aperture: 0.35,
+            transmitted_photons: 1500.0,
             blur_um: [0.6, 0.17, 0.17],
             haze_um: [2.6, 1.7, 1.7],
             haze: 0.4,

@@ -81,31 +81,34 @@ impl Nucleus {
         Some(length / radius)
     }
 
-    /// Dye and refractive index at a point of this depth inside.
-    pub(super) fn chromatin(&self, position_um: [f64; 3], depth: f64) -> Chromatin {
+    /// Radius of the ball with the volume of the undeformed ellipsoid.
+    pub(super) fn mean_radius_um(&self) -> f64 {
+        self.radii_um.iter().product::<f64>().cbrt()
+    }
+
+    /// Dye and refractive index at a point so far below the surface.
+    pub(super) fn chromatin(&self, position_um: [f64; 3], below_surface_um: f32) -> Chromatin {
         let own = self.own(position_um);
         let (coarse, fine) = (self.coarse.at(own), self.fine.at(own));
         if self.mitotic {
             let density = self.brightness * (1.0 + 0.35 * fine);
-            return Chromatin { density, index: 0.034 + 0.006 * fine };
+            return Chromatin { density, index: 0.024 + 0.004 * fine };
         }
-        let mean_radius = (self.radii_um.iter().product::<f64>()).cbrt();
-        let below_surface_um = ((1.0 - depth) * mean_radius) as f32;
         let rim = 1.0 - smooth_step(0.2, 0.9, below_surface_um);
         let clumps = smooth_step(0.15, 0.7, 0.7 * coarse + 0.6 * fine + 0.25 * rim);
         let mut density = 0.62 + 0.22 * coarse + 0.18 * fine + 1.3 * clumps + 0.3 * rim;
         // Inside, nucleoplasm is thinner than cytoplasm and smoother.
-        let mut index = 0.020 + 0.004 * clumps + 0.001 * fine;
+        let mut index = 0.0115 + 0.002 * clumps + 0.001 * fine;
         for (center, radius) in &self.nucleoli {
             let distance = [0, 1, 2].map(|a| own[a] - center[a]).map(|d| d * d).iter().sum::<f64>();
             let part = (distance.sqrt() / radius) as f32 + 0.12 * fine;
             let inside = 1.0 - smooth_step(0.85, 1.1, part);
             let ring = smooth_step(0.9, 1.1, part) * (1.0 - smooth_step(1.15, 1.45, part));
             density = density * (1.0 - 0.8 * inside) + 0.5 * ring;
-            index += 0.016 * inside;
+            index += 0.011 * inside;
         }
         // The envelope: a thin dense shell.
-        index += 0.007 * (1.0 - smooth_step(0.15, 0.45, below_surface_um));
+        index += 0.005 * (1.0 - smooth_step(0.15, 0.45, below_surface_um));
         Chromatin { density: self.brightness * density.max(0.05), index }
     }
 
@@ -204,8 +207,8 @@ fn nucleus(
     let (roughness, tilt) = if mitotic { (0.4, 0.5) } else { (1.0, 0.2) };
     let axes = axes(random.between(0.0, std::f64::consts::TAU), tilt * random.normal());
     let harmonics = std::array::from_fn(|_| {
-        let strength = [0.030, 0.035].map(|s| roughness * s * random.normal());
-        (random.direction(), strength.map(|s| s.clamp(-0.06, 0.06)))
+        let strength = [0.036, 0.042].map(|s| roughness * s * random.normal());
+        (random.direction(), strength.map(|s| s.clamp(-0.07, 0.07)))
     });
     let nucleoli = (0..1 + random.below(4)).map(|_| {
         let direction = random.direction();
@@ -224,8 +227,8 @@ fn nucleus(
     Nucleus {
         center_um: [world.middle_um() + jitter, lateral_um[0], lateral_um[1]],
         radii_um,
-        // Four harmonics of each degree, each at most 0.06.
-        reach_um: largest * 1.48,
+        // Four harmonics of each degree, each at most 0.07.
+        reach_um: largest * 1.56,
         mitotic,
         axes,
         harmonics,

@@ -35,7 +35,7 @@ const SOURCE_POINTS: i32 = 61;
 /// Steps of the lateral frequency in the table of the transfer function.
 const LATERAL_STEPS: usize = 384;
 /// Light lost out of the aperture, as a part of the phase delay.
-const ABSORPTION: f64 = 0.06;
+const ABSORPTION: f64 = 0.08;
 
 /// Images without noise, on the grid of the stack.
 #[derive(Clone, Debug)]

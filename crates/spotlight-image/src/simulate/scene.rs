@@ -2,6 +2,7 @@
 
 use super::cytoplasm::{Blob, Layer, debris, organelles};
 use super::nuclei::{self, Nucleus};
+use super::texture::smooth_step;
 use super::{Simulation, World};
 use crate::{Region, Volume};
 use rayon::prelude::*;
@@ -9,6 +10,9 @@ use rustfft::num_complex::Complex;
 
 /// Cells near a point are looked up once for squares of this many voxels.
 const SQUARE: usize = 12;
+
+/// Half the thickness in µm over which nucleus and cytoplasm blend.
+const SOFT_UM: f32 = 0.3;
 
 /// A blob is drawn out to this many standard deviations.
 const BLOB_REACH: f64 = 3.0;
@@ -88,53 +92,66 @@ impl Draw<'_> {
         owners: &mut [u16],
     ) {
         let [_, rows, columns] = self.world.shape;
-        let depths = self.owners(z, owners);
+        let nearest = self.nearest(z);
         let squares = columns.div_ceil(SQUARE);
         for y in 0..rows {
             for x in 0..columns {
                 let place = y * columns + x;
                 let position = self.world.position_um([z, y, x]);
-                matter[place] = if let Some(number) = owners[place].checked_sub(1) {
-                    let nucleus = &self.nuclei[usize::from(number)];
-                    let chromatin = nucleus.chromatin(position, f64::from(depths[place]));
-                    Complex::new(chromatin.index, chromatin.density)
-                } else {
+                let surroundings = || {
                     let near = &near[(y / SQUARE) * squares + x / SQUARE];
-                    match self.layer.at(position, near) {
-                        Some(cytoplasm) => Complex::new(
-                            cytoplasm.index,
-                            cytoplasm.glow * self.options.autofluorescence as f32,
-                        ),
-                        None => Complex::new(0.0, 0.0),
-                    }
+                    let cytoplasm = self.layer.at(position, near);
+                    cytoplasm.map_or(Complex::new(0.0, 0.0), |cytoplasm| {
+                        let glow = cytoplasm.glow * self.options.autofluorescence as f32;
+                        Complex::new(cytoplasm.index, glow)
+                    })
                 };
+                let (number, depth) = nearest[place];
+                let Some(nucleus) = number.checked_sub(1).map(|n| &self.nuclei[usize::from(n)])
+                else {
+                    matter[place] = surroundings();
+                    continue;
+                };
+                if depth < 1.0 {
+                    owners[place] = number;
+                }
+                // A soft surface: hard voxel edges would show as steps in defocus.
+                let below_surface_um = (1.0 - depth) * nucleus.mean_radius_um() as f32;
+                let inside = smooth_step(-SOFT_UM, SOFT_UM, below_surface_um);
+                let chromatin = nucleus.chromatin(position, below_surface_um);
+                matter[place] = Complex::new(chromatin.index, chromatin.density) * inside;
+                if inside < 1.0 {
+                    matter[place] += surroundings() * (1.0 - inside);
+                }
             }
         }
         self.blobs(z, matter);
     }
 
-    /// Writes the nucleus each voxel lies deepest in, from 1, and returns how deep.
-    fn owners(&self, z: usize, owners: &mut [u16]) -> Vec<f32> {
-        let columns = self.world.shape[2];
-        let mut depths = vec![1.0; owners.len()];
+    /// The nucleus each voxel lies deepest in, from 1, and how deep; voxels a little
+    /// outside count too.
+    fn nearest(&self, z: usize) -> Vec<(u16, f32)> {
+        let [_, rows, columns] = self.world.shape;
+        let mut nearest = vec![(0, f32::MAX); rows * columns];
         for (nucleus, label) in self.nuclei.iter().zip(1..) {
             let Some([rows, across]) = self.footprint(z, nucleus.center_um, nucleus.reach_um)
             else {
                 continue;
             };
+            let outermost = 1.0 + SOFT_UM / nucleus.mean_radius_um() as f32;
             for y in rows {
                 for x in across.clone() {
-                    let place = y * columns + x;
-                    if let Some(depth) = nucleus.depth(self.world.position_um([z, y, x]))
-                        && depth < f64::from(depths[place])
-                    {
-                        depths[place] = depth as f32;
-                        owners[place] = label;
+                    let place = &mut nearest[y * columns + x];
+                    if let Some(depth) = nucleus.depth(self.world.position_um([z, y, x])) {
+                        let depth = depth as f32;
+                        if depth < outermost.min(place.1) {
+                            *place = (label, depth);
+                        }
                     }
                 }
             }
         }
-        depths
+        nearest
     }
 
     /// Adds the refractive index of organelles and debris.
