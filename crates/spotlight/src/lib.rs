@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod montage;
+pub mod pairs;
 pub mod progress;
 pub mod recipe;
 pub mod record;

@@ -56,7 +56,7 @@ impl Default for SplitOptions {
 #[serde(default, deny_unknown_fields)]
 pub struct SeededSplit {
     /// Seed of the shuffle; not that of the training, so that other runs have the same test.
-    pub seed: u64,
+    pub seed: u32,
     /// Fraction of the pairs to learn from.
     pub train: f64,
     /// Fraction of the pairs to validate on.
@@ -120,7 +120,7 @@ impl RunRecipe {
             })?;
         }
         let mut recipe = Self::from_table(&table)?;
-        recipe.method = recipe.method.resolve()?;
+        recipe.method = recipe.method.resolve().map_err(|e| wrong_use(e.to_string(), ""))?;
         recipe.split.check()?;
         let meant = flatten(&recipe.to_table()?);
         for (path, _) in flatten(&table) {

@@ -101,7 +101,9 @@ impl Outcome {
         if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
             status = interrupted.status();
         }
-        Self { message: Some(sentence(error)), hint, status }
+        let message = sentence(error);
+        let hint = hint.or_else(|| advice(error, &message));
+        Self { message: Some(message), hint, status }
     }
 }
 
@@ -115,6 +117,22 @@ impl std::fmt::Display for Outcome {
         }
         self.hint.iter().try_for_each(|hint| writeln!(f, "hint: {hint}"))
     }
+}
+
+/// What to do where the system refuses, unless the message says it.
+fn advice(error: &anyhow::Error, message: &str) -> Option<String> {
+    use std::io::ErrorKind;
+    const ELSEWHERE: &str = "choose another folder";
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())?;
+    let first = match refused.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "free some space or "
+        }
+        ErrorKind::PermissionDenied => "ask for permission or ",
+        ErrorKind::ReadOnlyFilesystem => "",
+        _ => return None,
+    };
+    (!message.contains(ELSEWHERE)).then(|| format!("{first}{ELSEWHERE}"))
 }
 
 /// The error and its causes, joined by colons; a cause that its effect already tells is left out.
@@ -163,6 +181,14 @@ mod tests {
         let cause = std::io::Error::other("disk full");
         let told = Err::<(), _>(cause).context("a.tif: disk full").unwrap_err();
         check(&told, Some("a.tif: disk full"), None, 1);
+    }
+
+    #[test]
+    fn a_full_disk_comes_with_advice() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = anyhow::Error::from(full).context("cannot write a.tif");
+        let hint = Some("free some space or choose another folder");
+        check(&error, Some("cannot write a.tif: no storage space"), hint, 1);
     }
 
     #[test]
