@@ -54,7 +54,8 @@ impl Stacks {
 
 /// A pair of 16 × 32 × 32 voxels with a nucleus; each seed is simulated once.
 pub(crate) fn pair(seed: u64) -> (Volume<u16>, Volume<u16>) {
-    static PAIRS: Mutex<BTreeMap<u64, (Volume<u16>, Volume<u16>)>> = Mutex::new(BTreeMap::new());
+    type Pair = (Volume<u16>, Volume<u16>);
+    static PAIRS: Mutex<BTreeMap<u64, Pair>> = Mutex::new(BTreeMap::new());
     let simulated = || {
         let pair = simulate(&Simulation {
             shape: [16, 32, 32],

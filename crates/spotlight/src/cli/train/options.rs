@@ -1,13 +1,13 @@
 //! The flags of `spotlight train`, and the settings of the recipe that they stand for.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use anyhow::Result;
 use clap::Args;
+use spotlight_image::Shape;
 use toml::Value;
 
-use crate::cli::wrong_use;
+use crate::cli::{values, wrong_use};
 use crate::recipe::Setting;
 
 const EXAMPLES: &str = "\
@@ -65,8 +65,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", help_heading = "Method")]
     pub batch: Option<u32>,
     /// Voxels of a patch [default: 32,64,64]
-    #[arg(long, value_name = "Z,Y,X", value_parser = triple::<u32>, help_heading = "Method")]
-    pub patch: Option<[u32; 3]>,
+    #[arg(long, value_name = "Z,Y,X", value_parser = values::shape, help_heading = "Method")]
+    pub patch: Option<Shape>,
     /// Number of iterations [default: 50000]
     #[arg(long, value_name = "N", help_heading = "Method")]
     pub iterations: Option<u32>,
@@ -84,10 +84,10 @@ pub struct Flags {
     pub min_foreground: Option<f64>,
 
     /// Voxel size in µm of files that do not tell theirs
-    #[arg(long, value_name = "Z,Y,X", value_parser = triple::<f64>, help_heading = "Stacks")]
+    #[arg(long, value_name = "Z,Y,X", value_parser = values::spacing_um, help_heading = "Stacks")]
     pub spacing: Option<[f64; 3]>,
     /// Voxel size in µm that stacks are brought to [default: 0.29,0.29,0.29]
-    #[arg(long, value_name = "Z,Y,X", value_parser = triple::<f64>, help_heading = "Stacks")]
+    #[arg(long, value_name = "Z,Y,X", value_parser = values::spacing_um, help_heading = "Stacks")]
     pub target_spacing: Option<[f64; 3]>,
     /// Take the voxels as they are, whatever their size
     #[arg(long, conflicts_with = "target_spacing", help_heading = "Stacks")]
@@ -130,7 +130,11 @@ impl Flags {
             ("--width", "network.width", self.width.map(Value::from)),
             ("--depth", "network.depth", self.depth.map(Value::from)),
             ("--batch", "train.batch", self.batch.map(Value::from)),
-            ("--patch", "sample.patch", self.patch.map(|p| Value::from(p.to_vec()))),
+            (
+                "--patch",
+                "sample.patch",
+                self.patch.map(|p| Value::from(p.map(|n| n as i64).to_vec())),
+            ),
             ("--iterations", "train.iterations", self.iterations.map(Value::from)),
             ("--learning-rate", "train.learning_rate", self.learning_rate.map(Value::from)),
             ("--seed", "train.seed", self.seed.map(Value::from)),
@@ -169,13 +173,6 @@ fn assignment(text: &str) -> Result<Setting> {
     Ok(Setting { path: path.trim().to_owned(), value, origin: "--set".to_owned() })
 }
 
-/// Three values for z, y and x, separated by commas.
-fn triple<T: FromStr + Copy>(text: &str) -> Result<[T; 3], String> {
-    let values: Result<Vec<T>, _> = text.split(',').map(|value| value.trim().parse()).collect();
-    let values = values.ok().and_then(|values| values.try_into().ok());
-    values.ok_or_else(|| "give three numbers for z, y and x, such as 32,64,64".to_owned())
-}
-
 /// Axes by their letters, as flags for (z, y, x).
 fn axes(text: &str) -> Result<[bool; 3], String> {
     match text.chars().find(|axis| !"zyx".contains(*axis)) {
@@ -187,13 +184,6 @@ fn axes(text: &str) -> Result<[bool; 3], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn triples_have_three_numbers() {
-        assert_eq!(triple::<u32>("1,2, 3"), Ok([1, 2, 3]));
-        assert!(triple::<u32>("1,2").is_err());
-        assert!(triple::<u32>("1,2,x").is_err());
-    }
 
     #[test]
     fn axes_are_letters() {
