@@ -1,5 +1,7 @@
 //! The reference vectors of topic io: files that tifffile wrote.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
+
 use serde_json::Value;
 use spotlight_golden::{Array, Case, Elements, cases, number, run_selected};
 use spotlight_io::{
@@ -81,8 +83,11 @@ fn check_array(case: &Case, found: &ArrayData) {
     if !no_axes || axes.len() == found.axes.len() {
         assert_eq!(found.axes, axes, "{}", case.name());
     }
-    let half = case.scalar("dtype") == "float16";
-    let dtype = if half { "float32" } else { case.scalar("dtype").as_str().unwrap() };
+    let dtype = match case.scalar("dtype").as_str().unwrap() {
+        "float16" => "float32",
+        "bool" => "uint8",
+        other => other,
+    };
     assert_eq!(found.voxels.sample_type().name(), dtype, "{}", case.name());
     assert_eq!(case.tolerance("array")["kind"], "exact");
     assert!(bits(&found.voxels) == bits_of(&expected), "{}: values differ", case.name());
@@ -206,6 +211,7 @@ fn bits(voxels: &Voxels) -> Vec<u64> {
 
 fn bits_of(array: &Array) -> Vec<u64> {
     match &array.elements {
+        Elements::Bool(v) => v.iter().map(|x| u64::from(*x)).collect(),
         Elements::U8(v) => v.iter().map(|x| u64::from(*x)).collect(),
         Elements::I8(v) => v.iter().map(|x| *x as u64).collect(),
         Elements::U16(v) => v.iter().map(|x| u64::from(*x)).collect(),

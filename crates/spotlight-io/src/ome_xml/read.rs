@@ -54,10 +54,7 @@ const MOST_NODES: u32 = 50_000_000;
 
 /// Reads a document.
 pub(crate) fn parse(text: &str) -> Result<Document, Fault> {
-    let depth = deepest(text);
-    if depth > 1000 {
-        return Err(Fault::Limit(format!("the OME-XML is nested {depth} deep")));
-    }
+    check_nesting(text)?;
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let document = match roxmltree::Document::parse_with_options(text.trim(), options) {
         Ok(document) => document,
@@ -85,23 +82,32 @@ pub(crate) fn parse(text: &str) -> Result<Document, Fault> {
     Ok(found)
 }
 
-/// How deep tags are nested, so that no hostile document exhausts the stack of the parser.
-fn deepest(text: &str) -> usize {
-    let (mut depth, mut most) = (0_usize, 0_usize);
+/// Fails where tags are nested or filled with attributes beyond all use, on which a parser
+/// would spend its stack or its time.
+fn check_nesting(text: &str) -> Result<(), Fault> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut end) = (0_usize, 0_usize);
     for (at, _) in text.match_indices('<') {
-        match text.as_bytes().get(at + 1) {
+        match bytes.get(at + 1) {
             Some(b'/') => depth = depth.saturating_sub(1),
             Some(b'!' | b'?') | None => {}
             Some(_) => {
-                let end = text[at..].find('>').map_or(text.len(), |end| at + end);
-                if !text[..end].ends_with('/') {
-                    depth += 1;
-                    most = most.max(depth);
+                if end <= at {
+                    end = text[at..].find('>').map_or(text.len(), |length| at + length);
+                    let attributes = bytes[at..end].iter().filter(|byte| **byte == b'=').count();
+                    if attributes > 10_000 {
+                        let what = format!("the OME-XML has a tag with {attributes} attributes");
+                        return Err(Fault::Limit(what));
+                    }
                 }
+                depth += usize::from(bytes[end - 1] != b'/');
             }
         }
+        if depth > 1000 {
+            return Err(Fault::Limit("the OME-XML is nested more than 1000 deep".to_owned()));
+        }
     }
-    most
+    Ok(())
 }
 
 fn image(image: Node<'_, '_>, pixels: Node<'_, '_>) -> Result<OmeImage, Fault> {
@@ -214,5 +220,60 @@ trait LocalName {
 impl LocalName for Node<'_, '_> {
     fn has_tag_name_local(&self, name: &str) -> bool {
         self.is_element() && self.tag_name().name() == name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image_of(pixels: &str) -> Result<OmeImage, Fault> {
+        let text = format!("<OME><Image Name=\"a\">{pixels}</Image></OME>");
+        parse(&text).map(|mut document| document.images.remove(0))
+    }
+
+    #[test]
+    fn units_of_every_axis() {
+        let image = image_of(
+            "<Pixels DimensionOrder=\"XYCZT\" SizeX=\"2\" SizeY=\"3\" SizeZ=\"4\" SizeC=\"2\" \
+             SizeT=\"1\" PhysicalSizeX=\"108\" PhysicalSizeXUnit=\"nm\" PhysicalSizeY=\"0.000108\" \
+             PhysicalSizeYUnit=\"mm\" PhysicalSizeZ=\"0.29\"><Channel Name=\"BF\"/><Channel/>\
+             <TiffData FirstZ=\"1\" IFD=\"3\"/></Pixels>",
+        )
+        .unwrap();
+        let [z, y, x] = image.spacing_um.map(Option::unwrap);
+        assert!((x - 0.108).abs() < 1e-12 && (y - 0.108).abs() < 1e-12 && z == 0.29);
+        assert_eq!((image.axes, image.lengths), (['T', 'Z', 'C'], [1, 4, 2]));
+        assert_eq!(image.channel_names, [Some("BF".to_owned()), None]);
+        let block = &image.blocks[0];
+        assert_eq!((block.first, block.directory, block.count), ([0, 1, 0], 3, Some(1)));
+    }
+
+    #[test]
+    fn samples_are_taken_out_of_the_channels() {
+        let image = image_of(
+            "<Pixels DimensionOrder=\"XYCZT\" SizeX=\"2\" SizeY=\"3\" SizeZ=\"1\" SizeC=\"6\" \
+             SizeT=\"1\" PhysicalSizeX=\"-1\" PhysicalSizeY=\"1\" PhysicalSizeYUnit=\"pixel\">\
+             <Channel SamplesPerPixel=\"3\"/><Channel SamplesPerPixel=\"3\"/></Pixels>",
+        )
+        .unwrap();
+        assert_eq!((image.lengths, image.samples), ([1, 1, 2], 3));
+        assert_eq!(image.spacing_um, [None; 3]);
+    }
+
+    #[test]
+    fn damaged_documents_are_errors() {
+        let sizes = "SizeX=\"2\" SizeY=\"3\" SizeZ=\"1\" SizeC=\"1\"";
+        assert!(image_of(&format!("<Pixels {sizes}/>")).is_err());
+        assert!(image_of(&format!("<Pixels {sizes} SizeT=\"x\"/>")).is_err());
+        assert!(image_of(&format!("<Pixels {sizes} SizeT=\"4000000000\"/>")).is_err());
+        assert!(
+            image_of(&format!("<Pixels DimensionOrder=\"XYZ\" {sizes} SizeT=\"1\"/>")).is_err()
+        );
+        assert!(parse("<OME><Image>").is_err());
+        assert!(matches!(parse(&"<a>".repeat(100_000)), Err(Fault::Limit(_))));
+        assert!(parse(&"<".repeat(1_000_000)).is_err());
+        let attributes: String = (0..20_000).map(|n| format!(" a{n}=\"\"")).collect();
+        assert!(matches!(parse(&format!("<OME{attributes}/>")), Err(Fault::Limit(_))));
     }
 }

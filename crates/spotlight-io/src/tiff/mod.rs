@@ -1,7 +1,7 @@
 //! TIFF and its dialects: OME-TIFF, ImageJ, tifffile's "shaped" files, plain pages.
 //!
 //! - [`directory`]: header and directories (one a plane), checked against the file's size;
-//! - [`codec`], [`predictor`], [`plane`]: bytes of a plane to numbers;
+//! - [`codec`], [`predictor`], [`packed`], [`plane`]: bytes of a plane to numbers;
 //! - [`series`]: which planes form an array, [`imagej`], [`shaped`], [`plain`] and [`ome`]
 //!   read that from the descriptions;
 //! - [`read`]: the functions of the crate's face; [`write`](mod@write): OME-TIFF out.
@@ -13,6 +13,7 @@ pub(crate) mod codec;
 pub(crate) mod directory;
 pub(crate) mod imagej;
 pub(crate) mod ome;
+pub(crate) mod packed;
 pub(crate) mod page;
 pub(crate) mod plain;
 pub(crate) mod plane;

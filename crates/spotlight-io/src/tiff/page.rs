@@ -56,6 +56,8 @@ pub(crate) enum Stored {
     As(SampleType),
     /// As a 16-bit floating-point number, which is read as f32 without loss.
     F16,
+    /// As an unsigned integer of so many bits, fewer than 16, that do not fill its bytes.
+    Packed(u16),
 }
 
 impl Stored {
@@ -64,14 +66,17 @@ impl Stored {
         match self {
             Self::As(sample_type) => sample_type,
             Self::F16 => SampleType::F32,
+            Self::Packed(..=8) => SampleType::U8,
+            Self::Packed(_) => SampleType::U16,
         }
     }
 
-    /// Bytes of a number in the file.
+    /// Bytes of a number before it is made one of its type.
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::As(sample_type) => sample_type.bytes(),
             Self::F16 => 2,
+            Self::Packed(_) => self.sample_type().bytes(),
         }
     }
 }
@@ -202,6 +207,14 @@ impl Page {
         bits.div_ceil(8).saturating_mul(rows as u64)
     }
 
+    /// Bytes of the whole plane without compression.
+    pub(crate) fn plane_bytes_raw(&self) -> Option<u64> {
+        let (planes, samples) = if self.planar { (self.samples, 1) } else { (1, self.samples) };
+        let bits = u64::from(self.bits).checked_mul(self.width as u64)?;
+        let row = bits.checked_mul(samples as u64)?.div_ceil(8);
+        row.checked_mul(self.height as u64)?.checked_mul(planes as u64)
+    }
+
     /// How the numbers are stored.
     pub(crate) fn stored(&self) -> Result<Stored, Fault> {
         let stored = match (self.format, self.bits) {
@@ -214,6 +227,7 @@ impl Page {
             (3, 32) => SampleType::F32,
             (3, 64) => SampleType::F64,
             (3, 16) => return Ok(Stored::F16),
+            (1 | 4, bits @ 1..16) => return Ok(Stored::Packed(bits)),
             (0, _) | (_, 0) => {
                 return unsupported("a pixel with samples of different types", CONVERT);
             }
@@ -224,7 +238,7 @@ impl Page {
                     3 => "floating-point",
                     _ => "complex",
                 };
-                return unsupported(format!("a {kind} image of {bits} bits a pixel"), CONVERT);
+                return unsupported(format!("the {kind} {bits}-bit type of its numbers"), CONVERT);
             }
         };
         Ok(Stored::As(stored))

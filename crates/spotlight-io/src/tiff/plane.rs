@@ -4,20 +4,21 @@ use std::fs::File;
 
 use super::directory::read_exact_at;
 use super::page::{Page, Stored};
-use super::{codec, predictor};
+use super::{codec, packed, predictor};
 use crate::error::{Fault, malformed, unsupported};
 
 /// Reads a plane: its numbers as little-endian bytes, samples side by side (y, x, s) or, for
 /// planar files, in planes (s, y, x).
 pub(crate) fn read_plane(file: &mut File, length: u64, page: &Page) -> Result<Vec<u8>, Fault> {
     check_readable(page)?;
-    let width = page.stored()?.bytes();
+    let stored = page.stored()?;
+    let width = stored.bytes();
     let grid = Grid::of(page, width)?;
     let mut plane = vec![0; page.numbers()? * width];
     for segment in 0..grid.count() {
         let place = || format!("{} {segment}", if page.tile.is_some() { "tile" } else { "strip" });
         let rows = grid.rows_stored(segment, page);
-        let size = rows * grid.row_bytes();
+        let size = rows * grid.stored_row_bytes(stored);
         let (Some(offset), Some(count)) = (page.offsets.get(segment), page.counts.get(segment))
         else {
             return malformed(format!("{} is missing", place()));
@@ -28,8 +29,16 @@ pub(crate) fn read_plane(file: &mut File, length: u64, page: &Page) -> Result<Ve
         }
         let bytes = read_segment(file, length, page, *offset, *count, size);
         let mut bytes = bytes.map_err(|fault| fault.within(&place()))?;
-        let samples = grid.samples;
-        predictor::undo(page.predictor, &mut bytes, grid.row_bytes(), width, samples, page.order)?;
+        let (row, samples) = (grid.row_bytes(), grid.samples);
+        if let Stored::Packed(bits) = stored {
+            let bits = usize::from(bits);
+            bytes = packed::unpack(&bytes, grid.segment[1] * samples, bits, width);
+            if page.predictor == 2 {
+                packed::undo_differences(&mut bytes, row, bits, width, samples);
+            }
+        } else {
+            predictor::undo(page.predictor, &mut bytes, row, width, samples, page.order);
+        }
         grid.paste(segment, &bytes, &mut plane, page);
     }
     Ok(plane)
@@ -45,8 +54,11 @@ pub(crate) fn check_readable(page: &Page) -> Result<Stored, Fault> {
     if page.depth > 1 {
         return unsupported("a volume in one directory (SGI)", "save it as a z-stack of planes");
     }
-    if page.predictor == 3 && !matches!(page.format, 3) {
-        return malformed("the floating-point predictor on integers");
+    match page.predictor {
+        1 | 2 => {}
+        3 if page.format == 3 => {}
+        3 => return malformed("the floating-point predictor on integers"),
+        other => return unsupported(format!("TIFF predictor {other}"), "save it without one"),
     }
     Ok(stored)
 }
@@ -60,7 +72,9 @@ fn read_segment(
     size: usize,
 ) -> Result<Vec<u8>, Fault> {
     // Of uncompressed data only the image is read, however long the strip claims to be.
-    let count = if page.compression == 1 { count.min(size as u64) } else { count };
+    // Compressed data is hardly larger than what it stands for; what claims to be is cut.
+    let most = if page.compression == 1 { size as u64 } else { 2 * size as u64 + 4096 };
+    let count = count.min(most);
     if offset.checked_add(count).is_none_or(|end| end > length) {
         return malformed(format!(
             "its {count} bytes at position {offset} lie beyond the end of the file ({length} \
@@ -116,6 +130,16 @@ impl Grid {
 
     fn row_bytes(&self) -> usize {
         self.segment[1] * self.pixel
+    }
+
+    /// Bytes of a row in the file.
+    fn stored_row_bytes(&self, stored: Stored) -> usize {
+        match stored {
+            Stored::Packed(bits) => {
+                (self.segment[1] * self.samples * usize::from(bits)).div_ceil(8)
+            }
+            _ => self.row_bytes(),
+        }
     }
 
     /// First row and column of a strip or tile, and its plane.

@@ -5,12 +5,11 @@
 //! Technical Note 3 (floating point).
 
 use crate::ByteOrder;
-use crate::error::{Fault, unsupported};
 
 /// Turns the bytes of decompressed rows into little-endian numbers.
 ///
 /// `row` is the bytes of a row, `width` the bytes of a number, `samples` the numbers a
-/// pixel in this strip or tile.
+/// pixel in this strip or tile; `predictor` is 1, 2 or 3.
 pub(crate) fn undo(
     predictor: u16,
     bytes: &mut [u8],
@@ -18,17 +17,13 @@ pub(crate) fn undo(
     width: usize,
     samples: usize,
     order: ByteOrder,
-) -> Result<(), Fault> {
-    match predictor {
-        3 => {
-            let mut plane = vec![0; row];
-            for line in bytes.chunks_exact_mut(row) {
-                undo_floating_point(line, &mut plane, width, samples);
-            }
-            return Ok(());
+) {
+    if predictor == 3 {
+        let mut planes = vec![0; row];
+        for line in bytes.chunks_exact_mut(row) {
+            undo_floating_point(line, &mut planes, width, samples);
         }
-        1 | 2 => {}
-        other => return unsupported(format!("TIFF predictor {other}"), "save it without one"),
+        return;
     }
     if order == ByteOrder::Big && width > 1 {
         bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
@@ -43,7 +38,6 @@ pub(crate) fn undo(
             }
         }
     }
-    Ok(())
 }
 
 /// Adds to every number of a row the one of the pixel before.
@@ -82,13 +76,13 @@ mod tests {
     #[test]
     fn horizontal_differences_wrap() {
         let mut bytes = [250, 10, 20, 1, 1, 1];
-        undo(2, &mut bytes, 3, 1, 1, ByteOrder::Little).unwrap();
+        undo(2, &mut bytes, 3, 1, 1, ByteOrder::Little);
         assert_eq!(bytes, [250, 4, 24, 1, 2, 3]);
         let mut bytes = [0x01, 0x00, 0x00, 0xFF];
-        undo(2, &mut bytes, 4, 2, 1, ByteOrder::Big).unwrap();
+        undo(2, &mut bytes, 4, 2, 1, ByteOrder::Big);
         assert_eq!(bytes, [0x00, 0x01, 0xFF, 0x01]);
         let mut colours = [1, 2, 3, 1, 1, 1];
-        undo(2, &mut colours, 6, 1, 3, ByteOrder::Little).unwrap();
+        undo(2, &mut colours, 6, 1, 3, ByteOrder::Little);
         assert_eq!(colours, [1, 2, 3, 2, 3, 4]);
     }
 
@@ -97,7 +91,7 @@ mod tests {
         // 1.0 and 2.0: bytes 3F 80 00 00 and 40 00 00 00, in planes 3F 40 80 00 00 00 00 00,
         // each as the difference to the byte before.
         let mut bytes = [0x3F, 0x01, 0x40, 0x80, 0, 0, 0, 0];
-        undo(3, &mut bytes, 8, 4, 1, ByteOrder::Big).unwrap();
+        undo(3, &mut bytes, 8, 4, 1, ByteOrder::Big);
         assert_eq!(bytes[..4], 1.0_f32.to_le_bytes());
         assert_eq!(bytes[4..], 2.0_f32.to_le_bytes());
     }

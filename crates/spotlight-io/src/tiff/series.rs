@@ -265,7 +265,8 @@ pub(crate) fn add_contiguous(
     count: usize,
 ) -> Result<(), Fault> {
     let page = &file.pages[first];
-    let bytes = page.numbers()?.checked_mul(page.stored()?.bytes());
+    page.stored()?;
+    let bytes = page.plane_bytes_raw();
     let expected = |offset: u64| page.offsets[0].checked_add(offset);
     let together = page.compression == 1
         && page.tile.is_none()
@@ -281,7 +282,7 @@ pub(crate) fn add_contiguous(
     let Some(bytes) = bytes.filter(|_| together && !page.offsets.is_empty()) else {
         return malformed(format!("{count} planes are announced, but only one is in the file"));
     };
-    let end = (bytes as u64).checked_mul(count as u64).and_then(|n| n.checked_add(page.offsets[0]));
+    let end = bytes.checked_mul(count as u64).and_then(|n| n.checked_add(page.offsets[0]));
     if end.is_none_or(|end| end > file.length) {
         let length = file.length;
         return malformed(format!(
@@ -291,10 +292,10 @@ pub(crate) fn add_contiguous(
     let mut template = page.clone();
     template.rows_per_strip = template.height;
     template.description = Vec::new();
-    template.counts = vec![bytes as u64];
+    template.counts = vec![bytes];
     let start = page.offsets[0];
     for index in 1..count {
-        let offsets = vec![start + (index * bytes) as u64];
+        let offsets = vec![start + index as u64 * bytes];
         file.pages.push(Page { offsets, ..template.clone() });
     }
     Ok(())
@@ -307,7 +308,8 @@ pub(crate) fn check_memory(image: &Image, planes: &[PlaneAt]) -> Result<(), Faul
     let bytes = page.numbers()?.checked_mul(page.stored()?.bytes());
     let bytes = bytes.and_then(|bytes| bytes.checked_mul(planes.len()));
     let length: u64 = image.files.iter().map(|file| file.length).sum();
-    let ratio = codec::largest_ratio(page.compression);
+    // Packed bits grow when they are unpacked.
+    let ratio = codec::largest_ratio(page.compression) * if page.bits < 16 { 8 } else { 1 };
     let most = length.saturating_mul(ratio).saturating_add(64 << 20);
     match bytes {
         Some(bytes) if bytes as u64 <= most => Ok(()),
