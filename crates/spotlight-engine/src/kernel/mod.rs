@@ -8,7 +8,6 @@ pub(crate) mod channel;
 pub(crate) mod conv3;
 pub(crate) mod conv3_weights;
 pub(crate) mod half;
-#[cfg(test)]
 pub(crate) mod naive;
 pub(crate) mod pack;
 pub(crate) mod peak;

@@ -1,4 +1,5 @@
-//! Convolution by its definition: planar values, f64 sums, no blocking. The oracle of the tests.
+//! Convolution by its definition: planar values, f64 sums, no blocking. The oracle of the tests,
+//! and the layers of `InstructionSet::Exact`.
 //!
 //! ```text
 //! forward           y[o, p]      = bias[o] + Σ_i Σ_t w[o, i, t] x[i, stride p + t - padding]
@@ -208,7 +209,13 @@ pub(crate) fn backward_weights(x: &Planar, dy: &Planar, geometry: Geometry) -> V
     dw
 }
 
+/// Rounds sums to the precision of the weights.
+pub(crate) fn round(sums: &[f64], to: &mut [f32]) {
+    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as f32);
+}
+
 /// The gradient with respect to the bias: the sum of every channel.
+#[cfg(test)]
 pub(crate) fn channel_sums(dy: &Planar) -> Vec<f64> {
     let sum = |channel| {
         (0..dy.batch).map(|sample| dy.values[dy.plane(sample, channel)].iter().sum::<f64>()).sum()

@@ -4,10 +4,11 @@ use rayon::prelude::*;
 
 use super::{check_gradient, concatenated, partial::Partial};
 use crate::{
-    Engine,
+    Engine, InstructionSet,
     kernel::{
         conv3::{Convolve, Target},
         conv3_weights::{self, Correlate},
+        naive::{self, Geometry, Planar},
         pack::{Order, TAPS, pack},
         source::{Channels, Shared, Source, sources},
         vector::dispatch,
@@ -21,6 +22,8 @@ const TASKS_PER_THREAD: usize = 4;
 
 /// Up to this many outputs count as very few.
 const FEW: usize = 4;
+
+const CONV3: Geometry = Geometry::CONV3;
 
 impl Engine {
     /// Convolves the concatenated inputs: stride 1, zero padding 1.
@@ -42,6 +45,11 @@ impl Engine {
         let (batch, channels, shape) = concatenated(inputs);
         assert_eq!(weights.len(), out_channels * channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
+        if self.instruction_set() == InstructionSet::Exact {
+            let mut y = naive::forward(&Planar::of(inputs), weights, out_channels, CONV3);
+            y.add_bias(bias);
+            return y.into_tensor();
+        }
         let mut output = [Tensor::zeros(batch, out_channels, shape)];
         let order = Order { out: channels * TAPS, input: TAPS, flipped: false };
         self.convolve(inputs, weights, order, Some(bias), &mut output);
@@ -67,6 +75,11 @@ impl Engine {
     ) -> Vec<Tensor> {
         let channels: usize = input_channels.iter().sum();
         assert_eq!(weights.len(), grad.channels() * channels * TAPS, "weights of the convolution");
+        if self.instruction_set() == InstructionSet::Exact {
+            let dy = Planar::of_tensor(grad);
+            return naive::backward_data(&dy, weights, channels, grad.shape(), CONV3)
+                .split(input_channels);
+        }
         let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, grad.shape());
         let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
         let order = Order { out: TAPS, input: channels * TAPS, flipped: true };
@@ -96,6 +109,11 @@ impl Engine {
             "gradient of the weights"
         );
         assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
+        if self.instruction_set() == InstructionSet::Exact {
+            let dy = Planar::of_tensor(grad);
+            naive::round(&naive::backward_weights(&Planar::of(inputs), &dy, CONV3), grad_weights);
+            return self.channel_sums(grad, grad_bias);
+        }
         let vectors = [Activation { tensor: grad, normalise: None }];
         let (inputs, vectors) = (sources(inputs), sources(&vectors));
         let [out, input] = [channels * TAPS, TAPS];

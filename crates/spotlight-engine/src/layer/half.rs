@@ -7,9 +7,10 @@ use rayon::prelude::*;
 
 use super::{conv::targets, partial::Partial};
 use crate::{
-    Engine,
+    Engine, InstructionSet,
     kernel::{
         half::{Between, Correlate, Direction, PAIR, Patch, RowRange, TAPS},
+        naive::{self, Geometry, Planar},
         pack::pack_half,
         source::{Shared, sources},
         vector::dispatch,
@@ -46,6 +47,9 @@ impl Engine {
         bias: Option<&[f32]>,
         outputs: &mut [Tensor],
     ) {
+        if self.instruction_set() == InstructionSet::Exact {
+            return between_exactly(direction, inputs, weights, bias, outputs);
+        }
         let sources = sources(inputs);
         let in_channels: usize = inputs.iter().map(|input| input.tensor.channels()).sum();
         let out_channels: usize = outputs.iter().map(Tensor::channels).sum();
@@ -75,6 +79,11 @@ impl Engine {
         coarse: &[Activation<'_>],
         grad_weights: &mut [f32],
     ) {
+        if self.instruction_set() == InstructionSet::Exact {
+            let (fine, coarse) = (Planar::of(fine), Planar::of(coarse));
+            let sums = naive::backward_weights(&fine, &coarse, Geometry::DOWN2);
+            return naive::round(&sums, grad_weights);
+        }
         let patches = patches(coarse[0].tensor.batch(), coarse[0].tensor.shape(), 2);
         let fine_channels: usize = fine.iter().map(|input| input.tensor.channels()).sum();
         let (fine, coarse) = (sources(fine), sources(coarse));
@@ -105,5 +114,27 @@ impl Engine {
                 }
             });
         });
+    }
+}
+
+/// [`Engine::between`] by its definition.
+fn between_exactly(
+    direction: Direction,
+    inputs: &[Activation<'_>],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    outputs: &mut [Tensor],
+) {
+    let channels: Vec<usize> = outputs.iter().map(Tensor::channels).collect();
+    let (total, shape, x) = (channels.iter().sum(), outputs[0].shape(), Planar::of(inputs));
+    let mut y = match direction {
+        Direction::Gather => naive::forward(&x, weights, total, Geometry::DOWN2),
+        Direction::Scatter => naive::backward_data(&x, weights, total, shape, Geometry::DOWN2),
+    };
+    if let Some(bias) = bias {
+        y.add_bias(bias);
+    }
+    for (output, part) in outputs.iter_mut().zip(y.split(&channels)) {
+        *output = part;
     }
 }

@@ -38,7 +38,7 @@ fn engines() -> Vec<Engine> {
         let options = EngineOptions { threads: Some(2), instruction_set: Some(set) };
         Engine::new(&options).unwrap()
     };
-    InstructionSet::available().into_iter().map(engine).collect()
+    InstructionSet::available().into_iter().chain([InstructionSet::Exact]).map(engine).collect()
 }
 
 /// A layer's inputs, the second one normalised on load.
