@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use serde_json::Value;
-use spotlight_engine::{Adam, Engine, EngineOptions, Tensor};
+use spotlight_engine::{Adam, Engine, EngineOptions, InstructionSet, Tensor};
 use spotlight_golden::{Case, number, run_topic};
 use spotlight_image::Volume;
 use spotlight_image::evaluate::pearson;
@@ -201,20 +201,28 @@ fn check_network(case: &Case) {
         let known = ["fnet.nn_modules.fnet_nn_3d_params.Net / ", "torch.nn, torch.optim.Adam"];
         assert!(known.iter().any(|k| function.starts_with(k)), "unknown reference {function}");
     }
-    let engine = Engine::new(&EngineOptions::default()).unwrap();
     let loss = case.param("loss").as_str().unwrap();
     assert!(loss.starts_with("mean squared error over all elements"), "unknown loss {loss}");
     assert_eq!(case.param("batchnorm")["eps"], 1e-5);
     assert_eq!(case.param("batchnorm")["momentum"], 0.1);
-    let mut network = network(case, "state_initial.safetensors");
+    let network = network(case, "state_initial.safetensors");
     assert_eq!(network.parameters.len(), size(case.param("n_parameters")));
 
-    let output = network.forward_eval(&engine, &input(case));
-    check_output(case, "eval_output", &output);
-    train(case, &engine, &mut network);
+    // Later steps hang on rounding: where a sum is within it of zero, a rectifier may open
+    // on one machine and stay shut on the next, and all that follows differs. So the steps
+    // are counted with sums that leave no doubt, the first one with the fast ones, too.
+    let exact = Some(InstructionSet::Exact);
+    for (instruction_set, all_steps) in [(None, false), (exact, true)] {
+        let engine = Engine::new(&EngineOptions { instruction_set, ..EngineOptions::default() });
+        let engine = engine.unwrap();
+        let output = network.forward_eval(&engine, &input(case));
+        check_output(case, "eval_output", &output);
+        train(case, &engine, network.clone(), all_steps);
+    }
     for name in case.expected_arrays() {
         if name == "eval_output_after_adam" {
             let trained = self::network(case, "state_after_adam.safetensors");
+            let engine = Engine::new(&EngineOptions::default()).unwrap();
             check_output(case, &name, &trained.forward_eval(&engine, &input(case)));
         } else {
             let known = ["eval_output", "train_output"].contains(&name.as_str());
@@ -230,7 +238,8 @@ fn check_network(case: &Case) {
 }
 
 /// The steps of Adam on the one batch, each checked as far as the case goes.
-fn train(case: &Case, engine: &Engine, network: &mut Fnet) {
+fn train(case: &Case, engine: &Engine, mut network: Fnet, all_steps: bool) {
+    let network = &mut network;
     let adam = case.param("adam");
     assert_eq!(number(&adam["weight_decay"]), 0.0);
     let options = Adam {
@@ -244,7 +253,7 @@ fn train(case: &Case, engine: &Engine, network: &mut Fnet) {
     let mut gradients = vec![0.0; network.parameters.len()];
     let (mut m, mut v) = (gradients.clone(), gradients.clone());
     let mut losses = Vec::new();
-    for step in 1..=steps {
+    for step in 1..=if all_steps { steps } else { 1 } {
         let (output, trace) = network.forward_train(engine, input(case));
         let prediction = output.to_planar();
         let (mask, mut slope) = (vec![true; target.len()], vec![0.0; target.len()]);
@@ -268,7 +277,7 @@ fn train(case: &Case, engine: &Engine, network: &mut Fnet) {
     }
     let expected: Vec<f64> =
         case.scalar("adam_losses").as_array().unwrap().iter().map(number).collect();
-    case.check_values("adam_losses", &losses, &expected);
+    case.check_values("adam_losses", &losses, &expected[..losses.len()]);
 }
 
 fn check_gradients(case: &Case, network: &Fnet, gradients: &[f32]) {
