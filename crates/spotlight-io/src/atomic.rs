@@ -122,7 +122,7 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_bytes(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Error> {
     write(path, overwrite, |writer| writer.write_all(bytes))
 }
