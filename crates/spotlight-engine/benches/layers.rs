@@ -1,8 +1,11 @@
 //! Prints how fast the layers are, beside the multiply-add peak measured in the same run.
 #![allow(clippy::print_stdout)]
 
+mod clock;
+
 use std::time::Instant;
 
+use clock::busy_seconds;
 use spotlight_engine::{Activation, Engine, EngineOptions, ScaleShift, Tensor};
 
 /// Seconds a thread of `engine` takes for `work`, the best of some runs.
@@ -28,16 +31,6 @@ fn seconds(engine: &Engine, mut work: impl FnMut()) -> f64 {
         best = best.min(time / repeats);
     }
     best
-}
-
-/// Seconds that the threads of this process have run (Linux).
-fn busy_seconds() -> Option<f64> {
-    let mut nanoseconds = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").ok()? {
-        let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += times.split(' ').next()?.parse::<f64>().ok()?;
-    }
-    Some(nanoseconds * 1e-9)
 }
 
 fn numbers(len: usize) -> Vec<f32> {

@@ -17,6 +17,7 @@ mod engine;
 mod kernel;
 mod layer;
 mod plan;
+mod recycle;
 pub mod tensor;
 
 pub use adam::Adam;

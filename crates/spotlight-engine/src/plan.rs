@@ -7,6 +7,47 @@ use crate::{kernel::source::Region, tensor::BLOCK};
 /// Numbers of input a task copies at a time: half a megabyte, half of a usual second-level cache.
 const SCRATCH: usize = 128 * 1024;
 
+/// Voxels that a pass over the weights of one output block should serve, so that reading the
+/// weights costs little.
+const VOXELS_PER_PASS: usize = 128;
+
+/// Regions for a rolling copy along z, and the number of output planes to compute together.
+///
+/// A copy of `group + 2` input planes of `blocks` channel blocks fits the cache. There are about
+/// `tasks` regions at least, where that does not make them thinner than four planes.
+pub(crate) fn strips(
+    batch: usize,
+    shape: [usize; 3],
+    blocks: usize,
+    tasks: usize,
+) -> (Vec<Region>, usize) {
+    let [depth, height, width] = shape;
+    let lines = SCRATCH / ((width + 2) * BLOCK * blocks);
+    let whole = (depth + 2) * (height + 2);
+    let wanted = VOXELS_PER_PASS.div_ceil(depth * height * width);
+    let samples = if whole <= lines { wanted.max(lines / whole) } else { wanted };
+    if samples > 1 {
+        let samples = samples.min(batch.div_ceil(tasks.min(4))).max(wanted.min(batch));
+        let regions = parts(batch, samples).into_iter();
+        let regions = regions.map(|samples| Region { samples, z: 0..depth, y: 0..height });
+        return (regions.collect(), depth);
+    }
+    let rows = parts(height, (lines / 3).saturating_sub(2).clamp(4, height.max(4)));
+    let planes = (lines / (rows[0].len() + 2)).saturating_sub(2).clamp(1, depth);
+    let runs = tasks.div_ceil(batch * rows.len()).min(depth.div_ceil(4));
+    let runs = parts(depth, depth.div_ceil(runs));
+    let mut regions = Vec::new();
+    for sample in 0..batch {
+        for z in &runs {
+            for y in &rows {
+                let (z, y) = (z.clone(), y.clone());
+                regions.push(Region { samples: sample..sample + 1, z, y });
+            }
+        }
+    }
+    (regions, planes.min(runs[0].len()))
+}
+
 /// Regions of `batch` volumes of `shape` whose input, with a border of one voxel and `blocks`
 /// channel blocks, fits the cache. Depends on nothing else, so that sums over regions are the same
 /// for any number of threads.
@@ -71,15 +112,17 @@ mod tests {
 
     #[track_caller]
     fn check(batch: usize, shape: [usize; 3], blocks: usize) {
-        let mut seen = vec![0; batch * shape[0] * shape[1]];
-        for Region { samples, z, y } in regions(batch, shape, blocks) {
-            for (sample, z) in samples.flat_map(|s| z.clone().map(move |z| (s, z))) {
-                for y in y.clone() {
-                    seen[(sample * shape[0] + z) * shape[1] + y] += 1;
+        for regions in [regions(batch, shape, blocks), strips(batch, shape, blocks, 8).0] {
+            let mut seen = vec![0; batch * shape[0] * shape[1]];
+            for Region { samples, z, y } in regions {
+                for (sample, z) in samples.flat_map(|s| z.clone().map(move |z| (s, z))) {
+                    for y in y.clone() {
+                        seen[(sample * shape[0] + z) * shape[1] + y] += 1;
+                    }
                 }
             }
+            assert!(seen.iter().all(|&count| count == 1), "{batch} {shape:?} {blocks}");
         }
-        assert!(seen.iter().all(|&count| count == 1), "{batch} {shape:?} {blocks}");
     }
 
     #[test]

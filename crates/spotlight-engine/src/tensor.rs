@@ -4,6 +4,8 @@
 //! of one block is 64 bytes: a cache line, an AVX-512 register, two AVX registers. The last block
 //! is filled up with channels that are always zero.
 
+use crate::recycle;
+
 /// Channels in one block.
 pub const BLOCK: usize = 16;
 
@@ -40,12 +42,17 @@ impl Tensor {
     /// If `batch`, `channels` or a side of `shape` is zero.
     #[must_use]
     pub fn zeros(batch: usize, channels: usize, shape: [usize; 3]) -> Self {
+        let mut tensor = Self::unfilled(batch, channels, shape);
+        tensor.values_mut().as_flattened_mut().fill(0.0);
+        tensor
+    }
+
+    /// A tensor with any content, which the caller overwrites, the padding channels included.
+    pub(crate) fn unfilled(batch: usize, channels: usize, shape: [usize; 3]) -> Self {
         assert!(batch > 0 && channels > 0, "a tensor has at least one sample and one channel");
         assert!(shape.iter().all(|&side| side > 0), "a tensor has no empty side: {shape:?}");
         let len = batch * channels.div_ceil(BLOCK) * voxels(shape) * BLOCK;
-        // Zeroed pages come from the system untouched, so the first writer pays for them, in
-        // parallel; asking the allocator for 64-byte alignment would write every page here.
-        let storage = vec![0.0_f32; len + BLOCK];
+        let storage = recycle::take(len + BLOCK);
         let past = storage.as_ptr().addr() % ALIGNMENT;
         let start = if past == 0 { 0 } else { (ALIGNMENT - past) / size_of::<f32>() };
         Self { batch, channels, shape, storage, start }
@@ -58,14 +65,16 @@ impl Tensor {
     /// If the length of `planar` is not `batch * channels * z * y * x`.
     #[must_use]
     pub fn from_planar(batch: usize, channels: usize, shape: [usize; 3], planar: &[f32]) -> Self {
-        let mut tensor = Self::zeros(batch, channels, shape);
+        let mut tensor = Self::unfilled(batch, channels, shape);
         let voxels = voxels(shape);
         assert_eq!(planar.len(), batch * channels * voxels, "length of the planar values");
-        for (plane, values) in planar.chunks_exact(voxels).enumerate() {
-            let (sample, channel) = (plane / channels, plane % channels);
-            let block = tensor.block_mut(sample, channel / BLOCK);
-            for (voxel, &value) in block.iter_mut().zip(values) {
-                voxel[channel % BLOCK] = value;
+        for (sample, planes) in planar.chunks_exact(channels * voxels).enumerate() {
+            for (block, planes) in planes.chunks(BLOCK * voxels).enumerate() {
+                for (index, voxel) in tensor.block_mut(sample, block).iter_mut().enumerate() {
+                    *voxel = [0.0; BLOCK];
+                    let values = planes[index..].iter().step_by(voxels);
+                    voxel.iter_mut().zip(values).for_each(|(to, &value)| *to = value);
+                }
             }
         }
         tensor
@@ -142,9 +151,15 @@ impl Tensor {
 
 impl Clone for Tensor {
     fn clone(&self) -> Self {
-        let mut copy = Self::zeros(self.batch, self.channels, self.shape);
+        let mut copy = Self::unfilled(self.batch, self.channels, self.shape);
         copy.values_mut().copy_from_slice(self.values());
         copy
+    }
+}
+
+impl Drop for Tensor {
+    fn drop(&mut self) {
+        recycle::give(std::mem::take(&mut self.storage));
     }
 }
 

@@ -60,6 +60,12 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        // SAFETY: see above.
+        unsafe { _mm512_reduce_add_ps(self.0) }
+    }
+
+    #[inline(always)]
     unsafe fn where_positive(self, condition: Self) -> Self {
         // SAFETY: see above.
         unsafe {

@@ -1,23 +1,25 @@
 //! The 3×3×3 convolution, directly.
 //!
 //! ```text
-//! copy the region's input rows, normalised, with one voxel of zeros around, to scratch
-//! for each output block:
-//!   for each tile of R rows × P voxels:                        // R·P accumulators of 16 channels
+//! for each group of output planes:
+//!   copy the input planes that are new, normalised, with one voxel of zeros around
+//!   for each output block, each tile of R rows × P voxels:      // R·P accumulators of 16 channels
 //!     acc = bias
 //!     for each input block, kz, ky, input channel:
-//!       w0, w1, w2 = weights of kx = 0, 1, 2                   // 16 output channels each
-//!       for each of the tile's R rows, each of its P + 2 input voxels x:
-//!         v = input[x]                                         // one number for all lanes
-//!         acc[x] += v w0;  acc[x - 1] += v w1;  acc[x - 2] += v w2
+//!       w0, w1, w2 = weights of kx = 0, 1, 2                    // 16 output channels each
+//!       for each of the tile's voxels x:
+//!         acc[x] += input[x] w0 + input[x + 1] w1 + input[x + 2] w2     // one input for all lanes
 //!     store acc
 //! ```
 //! Each input number is loaded once for three multiply-adds. The same kernel is the backward pass
 //! for the data: its weights are transposed and flipped by packing.
+//!
+//! With very few output channels, the lanes are input channels instead; they are added at the end.
 
 use super::{
     pack::Packed,
-    source::{self, Region, Scratch, Shared, Source},
+    padded::Padded,
+    source::{Region, Scratch, Shared, Source},
     vector::{Task, Vector},
 };
 use crate::tensor::BLOCK;
@@ -34,22 +36,18 @@ pub(crate) struct Target {
 /// The convolution of one region for some output blocks.
 pub(crate) struct Convolve<'a> {
     pub(crate) sources: &'a [Source<'a>],
+    /// The weights of each output block, or of each output channel if there are few.
     pub(crate) weights: &'a Packed,
     pub(crate) targets: &'a [Target],
     /// The first of `targets` among all output blocks.
     pub(crate) first_target: usize,
+    /// The number of output channels if the lanes are to be input channels.
+    pub(crate) few: Option<usize>,
     /// Sides of the volume.
     pub(crate) shape: [usize; 3],
     pub(crate) region: Region,
-}
-
-/// Distances, in numbers, inside the padded copy of the input.
-#[derive(Clone, Copy)]
-struct Strides {
-    row: usize,
-    plane: usize,
-    block: usize,
-    sample: usize,
+    /// Output planes to compute together.
+    pub(crate) group: usize,
 }
 
 /// Rows and voxels of a tile that waste the least of a region.
@@ -68,68 +66,45 @@ impl Task for Convolve<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
+        let tile = tile(V::ACCUMULATORS, self.region.y.len(), self.shape[2]);
         // SAFETY: the caller vouches for the set.
         unsafe {
-            match tile(V::ACCUMULATORS, self.region.y.len(), self.shape[2]) {
-                (1, 16) if V::ACCUMULATORS >= 16 => self.with_tile::<V, 1, 16>(),
-                (2, 8) if V::ACCUMULATORS >= 16 => self.with_tile::<V, 2, 8>(),
-                (4, 4) if V::ACCUMULATORS >= 16 => self.with_tile::<V, 4, 4>(),
-                (1, 4) if V::ACCUMULATORS >= 4 => self.with_tile::<V, 1, 4>(),
-                (2, 2) if V::ACCUMULATORS >= 4 => self.with_tile::<V, 2, 2>(),
-                _ => self.with_tile::<V, 1, 2>(),
+            match tile {
+                _ if self.few.is_some() && V::ACCUMULATORS >= 16 => self.roll::<V, 2, 8, true>(),
+                _ if self.few.is_some() => self.roll::<V, 1, 4, true>(),
+                (1, 16) if V::ACCUMULATORS >= 16 => self.roll::<V, 1, 16, false>(),
+                (2, 8) if V::ACCUMULATORS >= 16 => self.roll::<V, 2, 8, false>(),
+                (4, 4) if V::ACCUMULATORS >= 16 => self.roll::<V, 4, 4, false>(),
+                (1, 4) if V::ACCUMULATORS >= 4 => self.roll::<V, 1, 4, false>(),
+                (2, 2) if V::ACCUMULATORS >= 4 => self.roll::<V, 2, 2, false>(),
+                _ => self.roll::<V, 1, 2, false>(),
             }
         }
     }
 }
 
 impl Convolve<'_> {
+    /// Goes through the region from plane to plane.
     #[inline(always)]
-    unsafe fn with_tile<V: Vector, const R: usize, const P: usize>(&self) {
-        let row = (self.shape[2].next_multiple_of(P) + 2) * BLOCK;
-        let plane = (self.region.y.len().next_multiple_of(R) + 2) * row;
-        let block = (self.region.z.len() + 2) * plane;
-        let strides = Strides { row, plane, block, sample: self.sources.len() * block };
-        let mut scratch = Scratch::take(self.region.samples.len() * strides.sample);
+    unsafe fn roll<V: Vector, const R: usize, const P: usize, const FEW: bool>(&self) {
+        let Self { sources, region, shape, group, .. } = self;
+        let padded = Padded::new(region, *group, sources.len(), shape[2], [R, P]);
+        let mut scratch = Scratch::take(region.samples.len() * padded.sample);
         let scratch = scratch.as_mut_ptr();
-        // SAFETY: the caller vouches for the set; the buffer has the length of the strides.
-        unsafe {
-            self.fill::<V>(strides, scratch);
-            for index in 0..self.targets.len() {
-                self.sweep::<V, R, P>(strides, scratch, index);
-            }
-        }
-    }
-
-    /// Copies the region's input with its border of zeros.
-    #[inline(always)]
-    unsafe fn fill<V: Vector>(&self, strides: Strides, scratch: *mut f32) {
-        let Region { samples, z, y } = &self.region;
-        let (planes, rows) = (z.len() + 2, (strides.plane / strides.row).min(y.len() + 2));
-        for (sample_index, sample) in samples.clone().enumerate() {
-            for (block, source) in self.sources.iter().enumerate() {
-                for plane in 0..planes {
-                    for row in 0..rows {
-                        let offset = sample_index * strides.sample
-                            + block * strides.block
-                            + plane * strides.plane
-                            + row * strides.row;
-                        // The region's coordinate is one more than the row's: no negative numbers.
-                        let (above_z, above_y) = (z.start + plane, y.start + row);
-                        let inside = (1..=self.shape[0]).contains(&above_z)
-                            && (1..=self.shape[1]).contains(&above_y);
-                        // SAFETY: the offsets stay inside the buffer by construction of the
-                        // strides; the caller vouches for the set.
-                        unsafe {
-                            let to = scratch.add(offset);
-                            if inside {
-                                let from = source.row(sample, above_z - 1, above_y - 1);
-                                let end = (from.len() + 1) * BLOCK;
-                                V::splat(0.0).store(to);
-                                source::copy::<V>(from, source.law.as_ref(), to.add(BLOCK));
-                                to.add(end).write_bytes(0, strides.row - end);
-                            } else {
-                                to.write_bytes(0, strides.row);
-                            }
+        let mut filled = 0;
+        for start in (0..region.z.len()).step_by(*group) {
+            let end = (start + group).min(region.z.len());
+            // SAFETY: the caller vouches for the set; the buffer has the length of the strides.
+            unsafe {
+                while filled < end + 2 {
+                    padded.fill::<V>(sources, region, *shape, filled, scratch);
+                    filled += 1;
+                }
+                for target in 0..self.targets.len() {
+                    for sample in 0..region.samples.len() {
+                        for plane in start..end {
+                            let at = [sample, plane];
+                            self.plane::<V, R, P, FEW>(&padded, scratch, target, at);
                         }
                     }
                 }
@@ -137,40 +112,38 @@ impl Convolve<'_> {
         }
     }
 
-    /// Computes one output block of the region.
+    /// Computes one output block of one plane.
     #[inline(always)]
-    unsafe fn sweep<V: Vector, const R: usize, const P: usize>(
+    unsafe fn plane<V: Vector, const R: usize, const P: usize, const FEW: bool>(
         &self,
-        strides: Strides,
+        padded: &Padded,
         scratch: *const f32,
         index: usize,
+        [sample, plane]: [usize; 2],
     ) {
-        let [_, rows, width] = self.shape;
+        let (Region { samples, z, y }, [_, rows, width]) = (&self.region, self.shape);
         let target = &self.targets[index];
-        let weights = self.weights.block(self.first_target + index).as_ptr();
-        let Region { samples, z, y } = &self.region;
-        for (sample_index, sample) in samples.clone().enumerate() {
-            for (plane, z) in z.clone().enumerate() {
-                for row in (0..y.len()).step_by(R) {
-                    for x in (0..width).step_by(P) {
-                        let from = sample_index * strides.sample
-                            + plane * strides.plane
-                            + row * strides.row
-                            + x * BLOCK;
-                        let to = sample * target.sample_stride
-                            + ((z * rows + y.start + row) * width + x) * BLOCK;
-                        // SAFETY: the tile lies in the padded copy; only its voxels inside the
-                        // volume are stored, and no other task writes this region.
-                        unsafe {
-                            let bias = V::load(target.bias.as_ptr());
-                            let sums =
-                                self.sum::<V, R, P>(strides, scratch.add(from), weights, bias);
-                            let to = target.values.get().add(to);
-                            for (r, sums) in sums.iter().enumerate().take(y.len() - row) {
-                                for (p, sum) in sums.iter().enumerate().take(width - x) {
-                                    sum.store(to.add((r * width + p) * BLOCK));
-                                }
-                            }
+        let planes = padded.planes(plane);
+        for row in (0..y.len()).step_by(R) {
+            for x in (0..width).step_by(P) {
+                let from = sample * padded.sample + row * padded.row + x * BLOCK;
+                let to = (samples.start + sample) * target.sample_stride
+                    + (((z.start + plane) * rows + y.start + row) * width + x) * BLOCK;
+                // SAFETY: the tile lies in the padded copy; only its voxels inside the region are
+                // stored, and no other task writes this region.
+                unsafe {
+                    let from = scratch.add(from);
+                    let sums = if FEW {
+                        self.few_sums::<V, R, P>(padded, planes, from, target)
+                    } else {
+                        let weights = self.weights.block(self.first_target + index);
+                        let bias = V::load(target.bias.as_ptr());
+                        self.sums::<V, R, P, false>(padded, planes, from, weights, bias)
+                    };
+                    let to = target.values.get().add(to);
+                    for (r, sums) in sums.iter().enumerate().take(y.len() - row) {
+                        for (p, sum) in sums.iter().enumerate().take(width - x) {
+                            sum.store(to.add((r * width + p) * BLOCK));
                         }
                     }
                 }
@@ -178,23 +151,26 @@ impl Convolve<'_> {
         }
     }
 
-    /// The sums of one tile over all input channels and taps.
+    /// The sums of one tile over all input channels and taps; with `FEW`, each lane has its own
+    /// input channel.
     #[inline(always)]
-    unsafe fn sum<V: Vector, const R: usize, const P: usize>(
+    unsafe fn sums<V: Vector, const R: usize, const P: usize, const FEW: bool>(
         &self,
-        strides: Strides,
+        padded: &Padded,
+        planes: [usize; 3],
         from: *const f32,
-        mut weights: *const f32,
+        weights: &[f32],
         bias: V,
     ) -> [[V; P]; R] {
         let mut sums = [[bias; P]; R];
+        let mut weights = weights.as_ptr();
         for (block, source) in self.sources.iter().enumerate() {
+            let steps = if FEW { 1 } else { source.channels.count };
             for row in 0..9 {
-                let offset =
-                    block * strides.block + row / 3 * strides.plane + row % 3 * strides.row;
-                for channel in 0..source.channels.count {
+                let offset = block * padded.block + planes[row / 3] + row % 3 * padded.row;
+                for channel in 0..steps {
                     // SAFETY: the tile and its border lie in the copy; the packed weights have
-                    // 3 · 16 numbers a channel, row and block.
+                    // 3 · 16 numbers a step, row and block.
                     unsafe {
                         let taps = [
                             V::load(weights),
@@ -203,18 +179,47 @@ impl Convolve<'_> {
                         ];
                         weights = weights.add(3 * BLOCK);
                         let from = from.add(offset + channel);
-                        accumulate(&mut sums, from, strides.row, taps);
+                        accumulate::<V, R, P, FEW>(&mut sums, from, padded.row, taps);
                     }
                 }
             }
         }
         sums
     }
+
+    /// The sums of one tile, one output channel after the other.
+    #[inline(always)]
+    unsafe fn few_sums<V: Vector, const R: usize, const P: usize>(
+        &self,
+        padded: &Padded,
+        planes: [usize; 3],
+        from: *const f32,
+        target: &Target,
+    ) -> [[V; P]; R] {
+        let mut totals = [[[0.0_f32; BLOCK]; P]; R];
+        // SAFETY: as in `sums`; every array has sixteen numbers.
+        unsafe {
+            for channel in 0..self.few.unwrap_or(0) {
+                let (weights, zero) = (self.weights.block(channel), V::splat(0.0));
+                let sums = self.sums::<V, R, P, true>(padded, planes, from, weights, zero);
+                let totals = totals.as_flattened_mut().iter_mut();
+                for (total, sum) in totals.zip(sums.as_flattened()) {
+                    total[channel] = target.bias[channel] + sum.total();
+                }
+            }
+            let mut vectors = [[V::splat(0.0); P]; R];
+            let totals = totals.as_flattened().iter();
+            for (vector, total) in vectors.as_flattened_mut().iter_mut().zip(totals) {
+                *vector = V::load(total.as_ptr());
+            }
+            vectors
+        }
+    }
 }
 
-/// Adds one input channel's share of one (kz, ky) to the tile.
+/// Adds one step's share of one (kz, ky) to the tile.
 #[inline(always)]
-unsafe fn accumulate<V: Vector, const R: usize, const P: usize>(
+unsafe fn accumulate<V: Vector, const R: usize, const P: usize, const FEW: bool>(
     sums: &mut [[V; P]; R],
     from: *const f32,
     row_stride: usize,
@@ -228,7 +233,9 @@ unsafe fn accumulate<V: Vector, const R: usize, const P: usize>(
             // each voxel once and keeps `sums` in registers.
             for (x, sum) in sums.iter_mut().enumerate() {
                 for (kx, &tap) in taps.iter().enumerate() {
-                    *sum = V::splat(*from.add((x + kx) * BLOCK)).mul_add(tap, *sum);
+                    let from = from.add((x + kx) * BLOCK);
+                    let value = if FEW { V::load(from) } else { V::splat(*from) };
+                    *sum = value.mul_add(tap, *sum);
                 }
             }
         }

@@ -10,6 +10,7 @@ pub(crate) mod conv3_weights;
 pub(crate) mod half;
 pub(crate) mod naive;
 pub(crate) mod pack;
+mod padded;
 pub(crate) mod peak;
 mod portable;
 pub(crate) mod source;

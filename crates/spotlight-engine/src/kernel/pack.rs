@@ -58,6 +58,24 @@ pub(crate) fn pack(
     Packed { values, block }
 }
 
+/// Packs `weights` for very few outputs: `[out channel][in block][kz][ky][kx][16 in channels]`.
+pub(crate) fn pack_few(weights: &[f32], order: Order, inputs: &[Channels], out: usize) -> Packed {
+    let block = inputs.len() * TAPS * BLOCK;
+    let mut values = vec![0.0_f32; out * block];
+    for (channel, target) in values.chunks_exact_mut(block).enumerate() {
+        for (input, target) in inputs.iter().zip(target.chunks_exact_mut(TAPS * BLOCK)) {
+            for lane in 0..input.count {
+                let start = channel * order.out + (input.first + lane) * order.input;
+                for tap in 0..TAPS {
+                    let from = if order.flipped { TAPS - 1 - tap } else { tap };
+                    target[tap * BLOCK + lane] = weights[start + from];
+                }
+            }
+        }
+    }
+    Packed { values, block }
+}
+
 /// Packs the weights of a 2×2×2 convolution, `[o, i, t]` with `t` of eight taps, in the order
 /// `[out block][t][in block][in channel][16 out channels]`. For `scatter` the outputs are the fine
 /// channels `i`, and each tap is a column of its own; the order is the same.

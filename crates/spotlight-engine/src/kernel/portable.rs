@@ -50,6 +50,13 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    unsafe fn total(self) -> f32 {
+        let four: [f32; 4] =
+            from_fn(|i| self.0[i] + self.0[i + 4] + self.0[i + 8] + self.0[i + 12]);
+        four[0] + four[1] + four[2] + four[3]
+    }
+
+    #[inline(always)]
     unsafe fn where_positive(self, condition: Self) -> Self {
         Self(from_fn(|i| if condition.0[i] > 0.0 { self.0[i] } else { 0.0 }))
     }

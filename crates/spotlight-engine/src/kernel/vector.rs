@@ -28,6 +28,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
     /// The positive part; NaN stays NaN.
     unsafe fn relu(self) -> Self;
+    /// The sum of the sixteen numbers.
+    unsafe fn total(self) -> f32;
     /// `self` where `condition` is positive, otherwise zero.
     unsafe fn where_positive(self, condition: Self) -> Self;
 }

@@ -9,11 +9,11 @@ use crate::{
         conv3::{Convolve, Target},
         conv3_weights::{self, Correlate},
         naive::{self, Geometry, Planar},
-        pack::{Order, TAPS, pack},
+        pack::{Order, TAPS, pack, pack_few},
         source::{Channels, Shared, Source, sources},
         vector::dispatch,
     },
-    plan::regions,
+    plan::{regions, strips},
     tensor::{Activation, BLOCK, Tensor},
 };
 
@@ -50,7 +50,7 @@ impl Engine {
             y.add_bias(bias);
             return y.into_tensor();
         }
-        let mut output = [Tensor::zeros(batch, out_channels, shape)];
+        let mut output = [Tensor::unfilled(batch, out_channels, shape)];
         let order = Order { out: channels * TAPS, input: TAPS, flipped: false };
         self.convolve(inputs, weights, order, Some(bias), &mut output);
         let [output] = output;
@@ -80,8 +80,8 @@ impl Engine {
             return naive::backward_data(&dy, weights, channels, grad.shape(), CONV3)
                 .split(input_channels);
         }
-        let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, grad.shape());
-        let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
+        let unfilled = |&count: &usize| Tensor::unfilled(grad.batch(), count, grad.shape());
+        let mut outputs: Vec<_> = input_channels.iter().map(unfilled).collect();
         let order = Order { out: TAPS, input: channels * TAPS, flipped: true };
         let inputs = [Activation { tensor: grad, normalise: None }];
         self.convolve(&inputs, weights, order, None, &mut outputs);
@@ -144,19 +144,25 @@ impl Engine {
         let sources = sources(inputs);
         let from: Vec<_> = sources.iter().map(|source| source.channels).collect();
         let (to, targets) = targets(outputs, bias);
-        let regions = regions(batch, shape, sources.len());
+        let few = (to.len() == 1 && to[0].count <= FEW).then_some(to[0].count);
+        let (regions, group) =
+            strips(batch, shape, sources.len(), TASKS_PER_THREAD * self.threads());
         // Few regions: the output blocks are dealt to several tasks, too.
-        let groups = (TASKS_PER_THREAD * self.threads()).div_ceil(regions.len()).min(targets.len());
-        let group = targets.len().div_ceil(groups);
-        let groups = targets.len().div_ceil(group);
+        let deals = (TASKS_PER_THREAD * self.threads()).div_ceil(regions.len()).min(targets.len());
+        let hand = targets.len().div_ceil(deals);
+        let deals = targets.len().div_ceil(hand);
         self.install(|| {
-            let weights = pack(weights, order, &from, &to);
-            (0..regions.len() * groups).into_par_iter().for_each(|task| {
-                let first_target = task % groups * group;
-                let targets = &targets[first_target..(first_target + group).min(targets.len())];
-                let region = regions[task / groups].clone();
+            let weights = match few {
+                None => pack(weights, order, &from, &to),
+                Some(out) => pack_few(weights, order, &from, out),
+            };
+            (0..regions.len() * deals).into_par_iter().for_each(|task| {
+                let first_target = task % deals * hand;
+                let targets = &targets[first_target..(first_target + hand).min(targets.len())];
+                let region = regions[task / deals].clone();
                 let (sources, weights) = (&sources, &weights);
-                let task = Convolve { sources, weights, targets, first_target, shape, region };
+                let task =
+                    Convolve { sources, weights, targets, first_target, few, shape, region, group };
                 // SAFETY: the engine has checked the instruction set; the tasks write different
                 // blocks or regions of `outputs`, which are borrowed for as long as they run.
                 unsafe { dispatch(self.instruction_set(), task) }

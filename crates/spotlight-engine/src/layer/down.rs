@@ -34,7 +34,7 @@ impl Engine {
         let coarse = halved(shape);
         assert_eq!(weights.len(), out_channels * channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
-        let mut output = [Tensor::zeros(batch, out_channels, coarse)];
+        let mut output = [Tensor::unfilled(batch, out_channels, coarse)];
         self.between(Direction::Gather, inputs, weights, Some(bias), &mut output);
         let [output] = output;
         output
@@ -55,8 +55,8 @@ impl Engine {
         let channels: usize = input_channels.iter().sum();
         assert_eq!(weights.len(), grad.channels() * channels * TAPS, "weights of the convolution");
         let shape = grad.shape().map(|side| 2 * side);
-        let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, shape);
-        let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
+        let unfilled = |&count: &usize| Tensor::unfilled(grad.batch(), count, shape);
+        let mut outputs: Vec<_> = input_channels.iter().map(unfilled).collect();
         let inputs = [Activation { tensor: grad, normalise: None }];
         self.between(Direction::Scatter, &inputs, weights, None, &mut outputs);
         outputs

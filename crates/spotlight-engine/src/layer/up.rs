@@ -28,7 +28,7 @@ impl Engine {
         assert_eq!(weights.len(), channels * out_channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
         let doubled = shape.map(|side| 2 * side);
-        let mut output = [Tensor::zeros(batch, out_channels, doubled)];
+        let mut output = [Tensor::unfilled(batch, out_channels, doubled)];
         self.between(Direction::Scatter, inputs, weights, Some(bias), &mut output);
         let [output] = output;
         output
@@ -53,8 +53,8 @@ impl Engine {
             "the sides of the gradient are even"
         );
         let shape = grad.shape().map(|side| side / 2);
-        let zeros = |&count: &usize| Tensor::zeros(grad.batch(), count, shape);
-        let mut outputs: Vec<_> = input_channels.iter().map(zeros).collect();
+        let unfilled = |&count: &usize| Tensor::unfilled(grad.batch(), count, shape);
+        let mut outputs: Vec<_> = input_channels.iter().map(unfilled).collect();
         let inputs = [Activation { tensor: grad, normalise: None }];
         self.between(Direction::Gather, &inputs, weights, None, &mut outputs);
         outputs
