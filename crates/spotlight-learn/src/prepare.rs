@@ -140,6 +140,26 @@ pub struct PairFacts {
 ///
 /// If the stacks disagree in shape, hold a voxel that is not finite or are constant, or
 /// the voxel size is needed and not known.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::Volume;
+/// use spotlight_learn::prepare::{PrepareOptions, RawPair, prepare};
+///
+/// let target = Volume::from_fn([8, 24, 24], |[_, y, _]| if y < 8 { 900.0 } else { 100.0 });
+/// let pair = RawPair {
+///     signal: target.map(|voxel| 5000.0 - voxel),
+///     target,
+///     target_is_integer: true,
+///     spacing_um: Some([0.58, 0.29, 0.145]),
+///     name: "cells.tif".to_owned(),
+/// };
+/// let prepared = prepare(&pair, &PrepareOptions::default())?;
+/// assert_eq!(prepared.signal.shape, [16, 24, 12]); // at 0.29 µm
+/// assert!(prepared.target.at([8, 2, 6]) > 0.0 && prepared.target.at([8, 20, 6]) < 0.0);
+/// # Ok::<(), spotlight_learn::Error>(())
+/// ```
 pub fn prepare(pair: &RawPair, options: &PrepareOptions) -> Result<PreparedPair, Error> {
     if pair.signal.shape != pair.target.shape {
         let (signal, target) = (pair.signal.shape, pair.target.shape);

@@ -117,6 +117,29 @@ impl Predictor {
     ///
     /// If the stack is constant or holds a voxel that is not finite, its voxel size is
     /// needed and not known, or the memory does not suffice for the smallest tile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spotlight_engine::{Engine, EngineOptions};
+    /// use spotlight_image::Volume;
+    /// use spotlight_learn::fnet::{Fnet, FnetOptions};
+    /// use spotlight_learn::model_file::{Model, ModelManifest};
+    /// use spotlight_learn::predict::{PredictOptions, Predictor};
+    ///
+    /// let network = Fnet::new(&FnetOptions { width: 2, depth: 1, ..FnetOptions::default() }, 0);
+    /// let manifest = ModelManifest { network: network.options, ..ModelManifest::default() };
+    /// let predictor = Predictor { model: Model { manifest, network } };
+    ///
+    /// let stack = Volume::from_fn([3, 9, 11], |[z, y, x]| ((z + y) * x % 9) as f32);
+    /// let (engine, options) = (Engine::new(&EngineOptions::default())?, PredictOptions::default());
+    /// let spacing_um = Some([0.29; 3]);
+    /// let stain =
+    ///     predictor.predict(&engine, &stack, spacing_um, "cells.tif", &options, &mut |_, _| {})?;
+    /// assert_eq!(stain.volume.shape, stack.shape);
+    /// assert!(stain.volume.voxels.iter().all(|voxel| *voxel >= 0.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn predict(
         &self,
         engine: &Engine,

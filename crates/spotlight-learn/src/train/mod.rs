@@ -152,7 +152,7 @@ impl TrainingData {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, Error> {
         let total = train.len() + validate.len();
-        let options = &recipe.prepare;
+        let options = &recipe.clone().with_defaults_of_loss().prepare;
         let first = prepare_all(train, options, &mut |done| progress(done, total))?;
         let mut second = |done: usize| progress(first.len() + done, total);
         let validate = prepare_all(validate, options, &mut second)?;
@@ -186,6 +186,40 @@ impl State {
 ///
 /// If the recipe or the data do not fit together, the loss is no longer finite, the
 /// checkpoint is of another recipe or other data, or it cannot be read or written.
+///
+/// # Examples
+///
+/// A network that learns to be the identity, for two iterations:
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use spotlight_engine::{Engine, EngineOptions};
+/// use spotlight_image::Volume;
+/// use spotlight_learn::prepare::{RawPair, prepare};
+/// use spotlight_learn::train::{Recipe, Run, TrainingData, train};
+///
+/// let mut recipe = Recipe::default();
+/// (recipe.network.width, recipe.network.depth) = (2, 1);
+/// (recipe.train.batch, recipe.train.iterations) = (1, 2);
+/// recipe.sample.patch = [8, 8, 8];
+///
+/// let stack = Volume::from_fn([8, 16, 16], |[z, y, x]| ((z + y) * x % 9) as f32);
+/// let (signal, name) = (stack.clone(), "stripes".to_owned());
+/// let spacing_um = Some([0.29; 3]);
+/// let pair = RawPair { signal, target: stack, target_is_integer: true, spacing_um, name };
+/// let pair = prepare(&pair, &recipe.prepare)?;
+/// let data = TrainingData { train: vec![pair], ..TrainingData::default() };
+///
+/// let stop = AtomicBool::new(false);
+/// let run = Run { checkpoint: None, resume: false, stop: &stop };
+/// let mut losses = Vec::new();
+/// let engine = Engine::new(&EngineOptions::default())?;
+/// let trained =
+///     train(&data, &recipe, &engine, &run, &mut |progress| losses.push(progress.loss.total))?;
+/// assert_eq!((trained.iteration, losses.len()), (2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[expect(clippy::missing_panics_doc, reason = "one batch is sent for every iteration")]
 pub fn train(
     data: &TrainingData,
