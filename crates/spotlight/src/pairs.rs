@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use spotlight_io::manifest::Row;
-use spotlight_io::{Channel, Selection, Stack, read_stack};
+use spotlight_io::{Channel, Selection, Stack, inspect, read_stack};
 use spotlight_learn::Error;
 use spotlight_learn::prepare::{Pairs, RawPair};
 
@@ -61,6 +61,19 @@ pub fn files<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// The name of the channel that is read from a file: as the manifest or the file gives it.
+#[must_use]
+pub fn channel_name(path: &Path, channel: Option<&Channel>) -> Option<String> {
+    let place = match channel {
+        Some(Channel::Name(name)) => return Some(name.clone()),
+        Some(Channel::Index(index)) => *index,
+        None => 0,
+    };
+    // The file was read before, so that a failure here could only be the system's: then the
+    // name is not known.
+    inspect(path).ok()?.channel_names.get(place).cloned()
 }
 
 fn read(path: &Path, channel: Option<&Channel>) -> Result<Stack, Error> {

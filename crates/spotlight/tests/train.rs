@@ -90,6 +90,7 @@ fn a_run_has_all_its_files() {
     assert_eq!(model.manifest.network.width, 2);
     assert_eq!(model.manifest.output_clip_min, Some(0.0));
     assert_eq!(model.manifest.inputs_sha256.len(), 8, "two files of each of four pairs");
+    assert_eq!(model.manifest.target_channel.as_deref(), Some("only"));
     assert!(model.manifest.ranges.raw_max > model.manifest.ranges.raw_min);
 
     let record = fs::read(run.join("record.json")).unwrap();

@@ -67,7 +67,11 @@ fn header(manifest: &str, checksum: &str, network: &Fnet) -> String {
 /// Writes a file under a temporary name beside the final one, and renames it when its
 /// content is on the disk.
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
-    let failed = |source: io::Error| Error::Io { action: "write", path: path.to_owned(), source };
+    let failed = |source: io::Error| {
+        // Without the temporary file's name, which means nothing to a user.
+        let source = source.raw_os_error().map_or(source, io::Error::from_raw_os_error);
+        Error::Io { action: "write", path: path.to_owned(), source }
+    };
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -1,7 +1,7 @@
 //! What a run tells while it goes on: the progress bar, the log and the event file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use spotlight_io::tensorboard::EventWriter;
@@ -19,6 +19,8 @@ pub(super) struct Journal<'a> {
     folder: &'a RunFolder,
     /// Writes what goes before the log: the recipe and the split.
     preface: &'a dyn Fn() -> Result<()>,
+    /// When the first iteration began.
+    began: Instant,
     open: Option<Open<'a>>,
     failed: Option<anyhow::Error>,
 }
@@ -35,12 +37,13 @@ struct Open<'a> {
 }
 
 impl<'a> Journal<'a> {
+    /// The journal of a run that begins now.
     pub(super) fn new(
         context: &'a Context,
         folder: &'a RunFolder,
         preface: &'a dyn Fn() -> Result<()>,
     ) -> Self {
-        Self { context, folder, preface, open: None, failed: None }
+        Self { context, folder, preface, began: Instant::now(), open: None, failed: None }
     }
 
     /// Tells of an iteration. A failure, such as a full disk, raises `stop` and is kept for
@@ -79,7 +82,7 @@ impl<'a> Journal<'a> {
             self.folder.clear(iteration.has_checkpoint)?;
         }
         (self.preface)()?;
-        let log = Log::open(&self.folder.file(LOG), next)?;
+        let log = Log::open(&self.folder.file(LOG), next, self.began)?;
         // The curves of the runs before are written anew: what came after the checkpoint is
         // not part of this run.
         self.folder.remove_events()?;

@@ -40,11 +40,12 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log of a run whose next iteration is `next`, counted from 1.
+    /// Opens the log of a run that began at a moment and whose next iteration is `next`,
+    /// counted from 1.
     ///
     /// Lines of that iteration and later ones are dropped: they were written after the
     /// checkpoint that the run goes on from.
-    pub(super) fn open(path: &Path, next: u64) -> Result<Self> {
+    pub(super) fn open(path: &Path, next: u64, began: Instant) -> Result<Self> {
         let name = path.display();
         let before = match std::fs::read_to_string(path) {
             _ if next <= 1 => Vec::new(),
@@ -58,7 +59,7 @@ impl Log {
         let file = OpenOptions::new().append(true).open(path);
         let file = file.with_context(|| format!("while writing {name}"))?;
         let elapsed = before.last().map_or(0.0, |line| line.seconds);
-        Ok(Self { file, clock: (elapsed, Instant::now()), before })
+        Ok(Self { file, clock: (elapsed, began), before })
     }
 
     /// Adds a line for an iteration.
@@ -131,11 +132,11 @@ mod tests {
     fn lines_after_the_checkpoint_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
-        let mut log = Log::open(&path, 1).unwrap();
+        let mut log = Log::open(&path, 1, Instant::now()).unwrap();
         let lines: Vec<Line> = (1..=5).map(|i| log.add(&progress(i)).unwrap()).collect();
         log.file.write_all(b"6,0.1,0").unwrap(); // killed here
         let whole = std::fs::read_to_string(&path).unwrap();
-        let log = Log::open(&path, 4).unwrap();
+        let log = Log::open(&path, 4, Instant::now()).unwrap();
         assert_eq!(log.before.len(), 3);
         assert_eq!(log.before[1].validation, Some(0.5));
         assert_eq!(log.before[2].dice, lines[2].dice);
@@ -148,8 +149,8 @@ mod tests {
     fn a_new_run_begins_a_new_log() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.csv");
-        Log::open(&path, 1).unwrap().add(&progress(1)).unwrap();
-        Log::open(&path, 1).unwrap();
+        Log::open(&path, 1, Instant::now()).unwrap().add(&progress(1)).unwrap();
+        Log::open(&path, 1, Instant::now()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{HEADER}\n"));
     }
 }

@@ -12,7 +12,7 @@ use spotlight_learn::train::{Trained, TrainingData};
 
 use super::log::Line;
 use super::run_folder::{CHECKPOINT, LOG, MODEL, RECIPE, RECORD, RunFolder, SPLIT};
-use crate::pairs::files;
+use crate::pairs::{channel_name, files};
 use crate::recipe::RunRecipe;
 use crate::record::{InputFile, Started, input_files};
 
@@ -47,6 +47,7 @@ impl Done<'_> {
     fn model(&self, stacks: &[InputFile]) -> Result<Model> {
         let method = &self.recipe.method;
         let network = self.trained.network().clone();
+        let first = self.manifest.rows_of(Split::Train).next();
         let is_spotlight = matches!(method.loss, Loss::Spotlight(_));
         let manifest = ModelManifest {
             network: network.options,
@@ -55,6 +56,10 @@ impl Done<'_> {
             // The Spotlight loss asks nothing of the background but that it is not above 0.
             output_clip_min: is_spotlight.then_some(0.0),
             ranges: ranges(self.data),
+            signal_channel: first
+                .and_then(|row| channel_name(&row.signal, row.channel_signal.as_ref())),
+            target_channel: first
+                .and_then(|row| channel_name(&row.target, row.channel_target.as_ref())),
             seed: method.train.seed,
             iteration: self.iteration(),
             inputs_sha256: stacks.iter().map(|file| file.sha256.clone()).collect(),
