@@ -1,0 +1,320 @@
+//! The steps of the demo: simulate, train twice, predict, score, draw.
+//!
+//! These are the commands' own functions on the same files: what the demo does in one go
+//! can be repeated with `simulate`, `train`, `predict` and `evaluate`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::json;
+use spotlight_engine::{Engine, EngineOptions};
+use spotlight_image::Shape;
+use spotlight_image::simulate::Simulation;
+use spotlight_io::manifest::{Manifest, Row, Split};
+use spotlight_io::{Selection, atomic, read_stack};
+use spotlight_learn::fnet::FnetOptions;
+use spotlight_learn::loss::{Loss, SpotlightOptions};
+use spotlight_learn::model_file;
+use spotlight_learn::predict::{PredictOptions, Predictor};
+use spotlight_learn::sample::SampleOptions;
+use spotlight_learn::train::{Recipe, Run, TrainOptions, TrainingData, train};
+
+use super::figure;
+use crate::cli::evaluate::{Scored, Space, evaluate};
+use crate::cli::signals::Stop;
+use crate::cli::{predict, simulate, wrong_use};
+use crate::pairs::ManifestPairs;
+use crate::record::Started;
+use crate::scores::NAMES;
+
+/// Sizes of the demo. The default takes about five minutes on two cores.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DemoOptions {
+    /// Seed of the stacks, the first weights and the patches.
+    pub seed: u64,
+    /// Pairs to simulate; the last quarter is held out.
+    pub pairs: usize,
+    /// Voxels of each stack along (z, y, x): a field with some ten nuclei.
+    pub shape: Shape,
+    /// Channels of the networks' first level; the paper has 32.
+    pub width: usize,
+    /// Times that the networks halve their input; the paper has 4.
+    pub depth: usize,
+    /// Voxels of each patch along (z, y, x); the paper has 32, 64, 64.
+    pub patch: Shape,
+    /// Patches in an iteration; the paper has 24.
+    pub batch: usize,
+    /// Iterations of each training; the paper has 50,000.
+    pub iterations: u64,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            pairs: 8,
+            shape: [32, 160, 160],
+            width: 16,
+            depth: 3,
+            patch: [16, 64, 64],
+            batch: 4,
+            iterations: 300,
+        }
+    }
+}
+
+/// The two ways to train the same network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Mean squared error on mean-centred targets.
+    Fnet,
+    /// The Spotlight loss on threshold-centred targets.
+    Spotlight,
+}
+
+impl Model {
+    /// How people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fnet => "F-net",
+            Self::Spotlight => "Spotlight",
+        }
+    }
+
+    /// Its folder in the results.
+    #[must_use]
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Fnet => "fnet",
+            Self::Spotlight => "spotlight",
+        }
+    }
+
+    fn loss(self) -> Loss {
+        match self {
+            Self::Fnet => Loss::Mse,
+            Self::Spotlight => Loss::Spotlight(SpotlightOptions::default()),
+        }
+    }
+}
+
+/// What the demo found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Scores of each model on each held-out stack.
+    pub scores: Vec<(Model, Scored)>,
+    /// Number of stacks the models were tested on.
+    pub held_out: usize,
+    /// Number of stacks the models learnt from.
+    pub learnt: usize,
+}
+
+const STACKS: &str = "stacks";
+const SCORES: &str = "scores.csv";
+const MONTAGE: &str = "montage.png";
+const RECORD: &str = "record.json";
+const OUTPUTS: [&str; 5] = [STACKS, "fnet", "spotlight", SCORES, MONTAGE];
+
+/// The phases of the demo and their share of the time.
+#[derive(Clone, Copy, Debug)]
+struct Phase {
+    name: &'static str,
+    begins: f64,
+    share: f64,
+}
+
+const SIMULATE: Phase = Phase { name: "simulating stacks", begins: 0.0, share: 0.03 };
+const TRAIN_FNET: Phase = Phase { name: "training F-net", begins: 0.03, share: 0.45 };
+const TRAIN_SPOTLIGHT: Phase = Phase { name: "training Spotlight", begins: 0.48, share: 0.45 };
+const PREDICT: Phase = Phase { name: "predicting", begins: 0.93, share: 0.05 };
+const SCORE: Phase = Phase { name: "scoring", begins: 0.98, share: 0.02 };
+
+/// Learns the done part of the whole, from 0 to 1, and what is being done.
+type Tell<'a> = &'a mut dyn FnMut(f64, &str);
+
+impl Phase {
+    fn tell(self, tell: Tell, part: f64, remark: &str) {
+        let comma = if remark.is_empty() { "" } else { ", " };
+        tell(self.begins + self.share * part, &format!("{}{comma}{remark}", self.name));
+    }
+}
+
+/// Runs all steps and writes everything into a folder.
+///
+/// # Errors
+///
+/// When results are in the way and `overwrite` is false, a file cannot be written, the
+/// settings do not fit together, or a signal asked to stop.
+///
+/// # Panics
+///
+/// If there are fewer than two pairs, so that none can be held out.
+pub fn study(
+    options: &DemoOptions,
+    folder: &Path,
+    overwrite: bool,
+    threads: Option<usize>,
+    stop: &Stop,
+    tell: Tell,
+) -> Result<Findings> {
+    assert!(options.pairs >= 2, "nothing to hold out");
+    check_free(folder, overwrite)?;
+    let started = Started::now();
+    let engine = Engine::new(&EngineOptions { threads, instruction_set: None })?;
+    SIMULATE.tell(tell, 0.0, "");
+    let simulation =
+        Simulation { shape: options.shape, seed: options.seed, ..Simulation::default() };
+    let pairs = options.pairs;
+    let stacks = folder.join(STACKS);
+    let manifest = simulate::write_pairs(&stacks, &simulation, pairs, overwrite, |done| {
+        SIMULATE.tell(tell, done as f64 / pairs as f64, "");
+    })?;
+    let rows = Manifest::read(&manifest)?.rows;
+    let of_split = |split| rows.iter().filter(move |row| row.split == Some(split));
+    let learnt: Vec<&Row> = of_split(Split::Train).collect();
+    let held_out: Vec<&Row> = of_split(Split::Test).collect();
+
+    let mut predictors = Vec::new();
+    for (model, phase) in [(Model::Fnet, TRAIN_FNET), (Model::Spotlight, TRAIN_SPOTLIGHT)] {
+        let path = folder.join(model.folder()).join("model.safetensors");
+        let recipe = recipe(options, model);
+        let trained = teach(&learnt, &recipe, &engine, stop, &mut |part, remark| {
+            phase.tell(tell, part, remark);
+        })?;
+        trained.write(&path)?;
+        predictors.push((model, Predictor::read(&path)?));
+    }
+
+    let mut stains = Vec::new();
+    let total = (predictors.len() * held_out.len()) as f64;
+    for (model, predictor) in &predictors {
+        for row in &held_out {
+            PREDICT.tell(tell, stains.len() as f64 / total, model.title());
+            check_stop(stop)?;
+            stains.push((*model, *row, stain(predictor, row, &engine, folder, *model, overwrite)?));
+        }
+    }
+
+    let mut scores = Vec::new();
+    for (done, (model, row, stain)) in stains.iter().enumerate() {
+        SCORE.tell(tell, done as f64 / total, model.title());
+        check_stop(stop)?;
+        let predictor = &predictors.iter().find(|(m, _)| m == model).expect("each has predicted").1;
+        let space = Space::Model(&predictor.model.manifest);
+        let name = file_name(stain);
+        let found = evaluate(stain, (&row.target, None), row.mask.as_deref(), space)?;
+        scores.push((*model, Scored { name, scores: found }));
+    }
+    write_scores(&folder.join(SCORES), &scores, overwrite)?;
+    figure::write(&folder.join(MONTAGE), held_out[0], &stains, &predictors, overwrite)?;
+    let mut record = started.record(engine.threads(), engine.instruction_set().to_string());
+    record.outputs = OUTPUTS.map(PathBuf::from).to_vec();
+    record.details = json!({ "options": options });
+    let text = serde_json::to_vec_pretty(&record)?;
+    atomic::write_bytes(&folder.join(RECORD), &text, overwrite)?;
+    SCORE.tell(tell, 1.0, "");
+    Ok(Findings { scores, held_out: held_out.len(), learnt: learnt.len() })
+}
+
+/// The settings of one training: those of the paper, but for the sizes of the demo.
+fn recipe(options: &DemoOptions, model: Model) -> Recipe {
+    Recipe {
+        network: FnetOptions {
+            width: options.width,
+            depth: options.depth,
+            ..FnetOptions::default()
+        },
+        sample: SampleOptions { patch: options.patch, ..SampleOptions::default() },
+        loss: model.loss(),
+        train: TrainOptions {
+            batch: options.batch,
+            iterations: options.iterations,
+            seed: options.seed,
+            validate_every: 0,
+            checkpoint_every: 0,
+            ..TrainOptions::default()
+        },
+        ..Recipe::default()
+    }
+}
+
+/// Trains a model on rows of the manifest.
+fn teach(
+    rows: &[&Row],
+    recipe: &Recipe,
+    engine: &Engine,
+    stop: &Stop,
+    tell: &mut dyn FnMut(f64, &str),
+) -> Result<model_file::Model> {
+    let recipe = recipe.clone().resolve()?;
+    let pairs = ManifestPairs { rows: rows.to_vec(), spacing_um: None };
+    let none = ManifestPairs { rows: Vec::new(), spacing_um: None };
+    tell(0.0, "reading");
+    let data = TrainingData::prepare(&pairs, &none, &recipe, &mut |_, _| {})?;
+    let run = Run { checkpoint: None, resume: false, stop: stop.flag() };
+    let trained = train(&data, &recipe, engine, &run, &mut |progress| {
+        let (done, all) = (progress.iteration, progress.iterations);
+        let loss = progress.loss.total;
+        tell(done as f64 / all as f64, &format!("iteration {done} of {all}, loss {loss:.3}"));
+    })?;
+    check_stop(stop)?;
+    Ok(trained.model(&recipe, &data))
+}
+
+fn check_stop(stop: &Stop) -> Result<()> {
+    stop.interrupted().map_or(Ok(()), |interrupted| Err(interrupted.into()))
+}
+
+/// Stains the signal of a row and writes it into the model's folder.
+fn stain(
+    predictor: &Predictor,
+    row: &Row,
+    engine: &Engine,
+    folder: &Path,
+    model: Model,
+    overwrite: bool,
+) -> Result<PathBuf> {
+    let name = row.signal.display().to_string();
+    let stack = read_stack(&row.signal, &Selection::default())?;
+    let (signal, spacing_um) = (stack.to_f32(), stack.spacing_um);
+    let options = PredictOptions::default();
+    let found = predictor.predict(engine, &signal, spacing_um, &name, &options, &mut |_, _| {})?;
+    let path = folder.join(model.folder()).join(file_name(&row.signal));
+    predict::write(predictor, &found, &path, overwrite)?;
+    Ok(path)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn check_free(folder: &Path, overwrite: bool) -> Result<()> {
+    let taken =
+        OUTPUTS.iter().chain([&RECORD]).map(|name| folder.join(name)).find(|path| path.exists());
+    if let Some(taken) = taken.filter(|_| !overwrite) {
+        return Err(wrong_use(
+            format!("{} exists already", taken.display()),
+            "choose another folder with -o, or add --overwrite to replace it",
+        ));
+    }
+    for model in [Model::Fnet, Model::Spotlight] {
+        let folder = folder.join(model.folder());
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("while making the folder {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn write_scores(path: &Path, scores: &[(Model, Scored)], overwrite: bool) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["model", "stack"].iter().chain(&NAMES))?;
+    for (model, scored) in scores {
+        let values = scored.scores.values().map(|value| value.to_string());
+        let names = [model.title().to_owned(), scored.name.clone()];
+        writer.write_record(names.iter().chain(&values))?;
+    }
+    let bytes = writer.into_inner().context("while writing the scores")?;
+    Ok(atomic::write_bytes(path, &bytes, overwrite)?)
+}
