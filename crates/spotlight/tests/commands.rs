@@ -308,7 +308,24 @@ fn evaluate_compares_in_the_space_of_the_model() {
     assert!((psnr - number(&scores["psnr"])).abs() < 1e-9);
     refuse(&by_model, 1, &["scores.csv exists already"]);
 
-    let printed = succeed(&command);
+    // A manifest knows targets and masks.
+    let (manifest, folder) = (field.path("stacks/manifest.csv"), text(&folder.path().join("test")));
+    let part = ["--manifest", &manifest, "--split", "test"];
+    succeed(&[&["predict", &run, "-o", &folder], &part[..]].concat());
+    let command = ["evaluate", "--prediction", &folder, "--model", &run, "--json"];
+    let again: Value = serde_json::from_str(&succeed(&[&command[..], &part].concat())).unwrap();
+    assert_eq!(again["mean"]["dice_fg"], found["mean"]["dice_fg"]);
+    assert_eq!(again["dice_against"], "mask");
+}
+
+#[test]
+fn evaluate_without_a_model_says_so() {
+    let field = Field::get();
+    let (signal, target) = (
+        field.path("stacks/pair_000_signal.ome.tif"),
+        field.path("stacks/pair_000_target.ome.tif"),
+    );
+    let printed = succeed(&["evaluate", "--prediction", &signal, "--target", &target]);
     assert!(printed.contains("PSNR fg") && printed.contains("as they are"), "{printed}");
 }
 
@@ -331,7 +348,7 @@ fn evaluate_refuses_what_does_not_fit() {
     let small = folder.path().join("small.tif");
     write(&small, ramp([8, 16, 16]), Some([0.29; 3]));
     let (small, target) = (text(&small), field.path("stacks/pair_000_target.ome.tif"));
-    let shapes = ["small.tif", "[8, 16, 16]", "pair_000_target", "[16, 32, 32]"];
+    let shapes = ["small.tif", "8 x 16 x 16", "pair_000_target", "16 x 32 x 32"];
     refuse(&["evaluate", "--prediction", &small, "--target", &target], 1, &shapes);
     let same = ["evaluate", "--prediction", &small, "--target", &small];
     refuse(&[&same[..], &["--mask", &target]].concat(), 1, &shapes);

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use spotlight_engine::{Engine, EngineOptions};
 use spotlight_io::atomic::AtomicFile;
-use spotlight_io::manifest::{Manifest, Split};
+use spotlight_io::manifest::Split;
 use spotlight_io::{
     Channel, OutputChannel, Selection, Stack, Voxels, WriteOptions, atomic, read_stack,
     write_ome_tiff,
@@ -138,7 +138,10 @@ fn stain(
 /// What is read and where it is written.
 fn plan(options: &Options) -> Result<Vec<Job>> {
     let inputs: Vec<(PathBuf, Option<Channel>)> = match &options.manifest {
-        Some(manifest) => manifest_inputs(manifest, options.split)?,
+        Some(manifest) => {
+            let rows = values::rows(manifest, options.split)?.into_iter();
+            rows.map(|row| (row.signal, row.channel_signal)).collect()
+        }
         None => {
             let files = values::files(&options.inputs)?;
             files.into_iter().map(|file| (file, options.channel.clone())).collect()
@@ -160,21 +163,9 @@ fn plan(options: &Options) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn manifest_inputs(path: &Path, split: Option<Split>) -> Result<Vec<(PathBuf, Option<Channel>)>> {
-    let rows = Manifest::read(path)?.rows;
-    let chosen: Vec<_> = rows
-        .into_iter()
-        .filter(|row| split.is_none() || row.split == split)
-        .map(|row| (row.signal, row.channel_signal))
-        .collect();
-    if chosen.is_empty() {
-        return Err(failure(format!("{}: no row has this split", path.display()), ""));
-    }
-    Ok(chosen)
-}
-
-/// The input's name with the ending `.ome.tif`.
-fn output_name(input: &Path) -> String {
+/// The name of the stain of an input in a folder: its own, with the ending `.ome.tif`.
+#[must_use]
+pub fn output_name(input: &Path) -> String {
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let lower = name.to_lowercase();
     let endings = [".ome.tiff", ".ome.tif", ".tiff", ".tif"];

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use spotlight_image::Shape;
 use spotlight_io::Channel;
+use spotlight_io::manifest::{Manifest, Row, Split};
 
 use crate::cli::{failure, wrong_use};
 
@@ -80,6 +81,23 @@ pub fn channel(text: &str) -> Result<Channel, std::convert::Infallible> {
 #[must_use]
 pub fn model_path(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
+}
+
+/// The rows of a manifest, or those of one part.
+///
+/// # Errors
+///
+/// If the manifest cannot be read or has no such row.
+pub fn rows(manifest: &Path, split: Option<Split>) -> Result<Vec<Row>> {
+    let mut rows = Manifest::read(manifest)?.rows;
+    rows.retain(|row| split.is_none() || row.split == split);
+    match split {
+        Some(split) if rows.is_empty() => Err(failure(
+            format!("{}: no row has the split {split}", manifest.display()),
+            "give some rows that split, or leave --split out",
+        )),
+        _ => Ok(rows),
+    }
 }
 
 /// The files that names and patterns (`*`, `?`, `[a-z]`, `**`) stand for, in order.

@@ -21,7 +21,7 @@ use spotlight_learn::sample::SampleOptions;
 use spotlight_learn::train::{Recipe, Run, TrainOptions, TrainingData, train};
 
 use super::figure;
-use crate::cli::evaluate::{Scored, Space, evaluate};
+use crate::cli::evaluate::{Case, Scored, Space, evaluate};
 use crate::cli::signals::Stop;
 use crate::cli::{predict, simulate, wrong_use};
 use crate::pairs::ManifestPairs;
@@ -204,7 +204,13 @@ pub fn study(
         let predictor = &predictors.iter().find(|(m, _)| m == model).expect("each has predicted").1;
         let space = Space::Model(&predictor.model.manifest);
         let name = file_name(stain);
-        let found = evaluate(stain, (&row.target, None), row.mask.as_deref(), space)?;
+        let case = Case {
+            prediction: stain.clone(),
+            target: row.target.clone(),
+            channel: None,
+            mask: row.mask.clone(),
+        };
+        let found = evaluate(&case, space)?;
         scores.push((*model, Scored { name, scores: found }));
     }
     write_scores(&folder.join(SCORES), &scores, overwrite)?;

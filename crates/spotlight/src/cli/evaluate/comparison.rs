@@ -1,0 +1,181 @@
+//! From files to a comparison: target and prediction in one space, on one grid.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use spotlight_image::Volume;
+use spotlight_image::foreground::{OtsuRecipe, threshold};
+use spotlight_image::resample::{Order, zoom, zoom_shape};
+use spotlight_image::standardise::{moments, standardise};
+use spotlight_io::{Channel, Selection, Stack, read_stack};
+use spotlight_learn::loss::Loss;
+use spotlight_learn::model_file::ModelManifest;
+use spotlight_learn::prepare::TargetCentre;
+
+use crate::cli::failure;
+use crate::scores::{Comparison, Intensity, Scores, score};
+
+/// The files of one prediction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// What was predicted.
+    pub prediction: PathBuf,
+    /// What was measured.
+    pub target: PathBuf,
+    /// Its channel, where the file has several.
+    pub channel: Option<Channel>,
+    /// The true foreground, the voxels above 0.
+    pub mask: Option<PathBuf>,
+}
+
+/// Where a prediction and its target are compared.
+#[derive(Clone, Copy, Debug)]
+pub enum Space<'a> {
+    /// As they are; the threshold of the target is found by this recipe.
+    Raw(OtsuRecipe),
+    /// In the space of the model that predicted.
+    Model(&'a ModelManifest),
+}
+
+/// Reads the files of a case and scores the prediction.
+///
+/// # Errors
+///
+/// When a stack cannot be read, is not finite, or they do not fit together.
+pub fn evaluate(case: &Case, space: Space) -> Result<Scores> {
+    let read = |path: &Path| read_stack(path, &Selection::default());
+    let predicted = read(&case.prediction)?;
+    let selection = Selection { channel: case.channel.clone(), ..Selection::default() };
+    let measured = read_stack(&case.target, &selection)?;
+    let truth = case.mask.as_deref().map(read).transpose()?;
+    check_finite(&predicted)?;
+    check_finite(&measured)?;
+    if let Some(mask) = truth.as_ref().filter(|mask| mask.shape() != measured.shape()) {
+        return Err(shapes_disagree(mask, &measured));
+    }
+    let grid = common_grid(&predicted, &measured, space)?;
+
+    let (raw, integer) = (measured.to_f32(), measured.is_integer());
+    let (mut target, threshold, intensity, data_range) = match space {
+        Space::Raw(recipe) => {
+            let threshold = threshold(&raw, integer, recipe);
+            let span = span(&raw);
+            (raw, threshold, Intensity::SAME, span)
+        }
+        Space::Model(model) => {
+            let (target, threshold) = standardised(&raw, integer, model, &case.target)?;
+            (target, threshold, model_intensity(model), model.ranges.raw_span())
+        }
+    };
+    let mut truth = truth.map(|mask| mask.to_f32().map(|label| *label > 0.0));
+    if grid == Grid::Model {
+        let shape = predicted.shape();
+        target = zoom(&target, shape, Order::Cubic);
+        truth = truth.map(|mask| zoom_mask(&mask, shape));
+    }
+    Ok(score(&Comparison {
+        prediction: &predicted.to_f32(),
+        target: &target,
+        threshold,
+        truth: truth.as_ref(),
+        intensity,
+        data_range,
+    }))
+}
+
+/// The grid that a prediction lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grid {
+    /// That of the target.
+    Target,
+    /// That of the target zoomed to the voxel size of the model.
+    Model,
+}
+
+fn common_grid(predicted: &Stack, measured: &Stack, space: Space) -> Result<Grid> {
+    if predicted.shape() == measured.shape() {
+        return Ok(Grid::Target);
+    }
+    let is_zoomed = |model: &ModelManifest, from: [f64; 3]| {
+        let to = model.prepare.spacing_um;
+        let factors = std::array::from_fn(|axis| from[axis] / to[axis]);
+        zoom_shape(measured.shape(), factors) == predicted.shape()
+    };
+    match (space, measured.spacing_um) {
+        (Space::Model(model), Some(from)) if is_zoomed(model, from) => Ok(Grid::Model),
+        _ => Err(shapes_disagree(predicted, measured)),
+    }
+}
+
+fn zoom_mask(mask: &Volume<bool>, shape: [usize; 3]) -> Volume<bool> {
+    let numbers = mask.map(|inside| f32::from(u8::from(*inside)));
+    zoom(&numbers, shape, Order::Nearest).map(|number| *number > 0.5)
+}
+
+fn span(volume: &Volume<f32>) -> f64 {
+    let widen = |(low, high): (f32, f32), v: &f32| (low.min(*v), high.max(*v));
+    let (low, high) = volume.voxels.iter().fold((f32::INFINITY, f32::NEG_INFINITY), widen);
+    f64::from(high) - f64::from(low)
+}
+
+/// A target in the units of the model, and its threshold in them.
+fn standardised(
+    target: &Volume<f32>,
+    integer: bool,
+    model: &ModelManifest,
+    path: &Path,
+) -> Result<(Volume<f32>, f64)> {
+    let moments = moments(target);
+    if moments.std == 0.0 {
+        return Err(failure(format!("{}: all voxels are equal", path.display()), ""));
+    }
+    let prepare = &model.prepare;
+    let threshold = threshold(target, integer, prepare.otsu);
+    let centre = match target_centre(model) {
+        TargetCentre::Mean => moments.mean,
+        TargetCentre::Threshold => threshold,
+    };
+    Ok((standardise(target, centre, moments.std), (threshold - centre) / moments.std))
+}
+
+/// What a model's targets were centred on.
+#[must_use]
+pub fn target_centre(model: &ModelManifest) -> TargetCentre {
+    let of_loss = match model.loss {
+        Loss::Mse => TargetCentre::Mean,
+        Loss::Spotlight(_) => TargetCentre::Threshold,
+    };
+    model.prepare.target_centre.unwrap_or(of_loss)
+}
+
+/// The map from the units of a model to the intensities of its training set.
+#[must_use]
+pub fn model_intensity(model: &ModelManifest) -> Intensity {
+    let offset = model.ranges.to_raw(0.0);
+    Intensity { scale: model.ranges.to_raw(1.0) - offset, offset }
+}
+
+fn check_finite(stack: &Stack) -> Result<()> {
+    let values = stack.to_f32();
+    match values.voxels.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(offset) => {
+            let [_, height, width] = values.shape;
+            let at = [offset / (height * width), offset / width % height, offset % width];
+            let path = stack.path.display();
+            let value = values.voxels[offset];
+            Err(failure(
+                format!("{path}: the voxel at (z, y, x) = {at:?} is {value}"),
+                "replace voxels that are not numbers before scoring",
+            ))
+        }
+    }
+}
+
+fn shapes_disagree(a: &Stack, b: &Stack) -> anyhow::Error {
+    let told = |stack: &Stack| {
+        let [z, y, x] = stack.shape();
+        format!("{} has {z} x {y} x {x} voxels (z, y, x)", stack.path.display())
+    };
+    failure(format!("{} and {}", told(a), told(b)), "score stacks of the same field and voxel size")
+}
