@@ -16,8 +16,8 @@ pub mod adam;
 mod engine;
 mod kernel;
 mod layer;
+mod memory;
 mod plan;
-mod recycle;
 pub mod tensor;
 
 pub use adam::Adam;

@@ -4,13 +4,10 @@
 //! of one block is 64 bytes: a cache line, an AVX-512 register, two AVX registers. The last block
 //! is filled up with channels that are always zero.
 
-use crate::recycle;
+use crate::memory::Buffer;
 
 /// Channels in one block.
 pub const BLOCK: usize = 16;
-
-/// Bytes of one voxel of one block, and the alignment of the storage.
-const ALIGNMENT: usize = BLOCK * size_of::<f32>();
 
 /// Activations of a batch: `[sample][channel block][z][y][x][16]`, 64-byte aligned.
 ///
@@ -29,9 +26,7 @@ pub struct Tensor {
     batch: usize,
     channels: usize,
     shape: [usize; 3],
-    /// Longer than needed by up to one block, because only the part from `start` is aligned.
-    storage: Vec<f32>,
-    start: usize,
+    values: Buffer,
 }
 
 impl Tensor {
@@ -52,10 +47,7 @@ impl Tensor {
         assert!(batch > 0 && channels > 0, "a tensor has at least one sample and one channel");
         assert!(shape.iter().all(|&side| side > 0), "a tensor has no empty side: {shape:?}");
         let len = batch * channels.div_ceil(BLOCK) * voxels(shape) * BLOCK;
-        let storage = recycle::take(len + BLOCK);
-        let past = storage.as_ptr().addr() % ALIGNMENT;
-        let start = if past == 0 { 0 } else { (ALIGNMENT - past) / size_of::<f32>() };
-        Self { batch, channels, shape, storage, start }
+        Self { batch, channels, shape, values: Buffer::new(len) }
     }
 
     /// The tensor of `planar`, whose order is (sample, channel, z, y, x).
@@ -123,13 +115,12 @@ impl Tensor {
 
     /// All values in the order of memory, one array for a voxel of a block.
     pub(crate) fn values(&self) -> &[[f32; BLOCK]] {
-        self.storage[self.start..].as_chunks().0.split_at(self.len()).0
+        self.values.as_chunks().0
     }
 
     /// All values in the order of memory, for writing.
     pub(crate) fn values_mut(&mut self) -> &mut [[f32; BLOCK]] {
-        let len = self.len();
-        self.storage[self.start..].as_chunks_mut().0.split_at_mut(len).0
+        self.values.as_chunks_mut().0
     }
 
     /// The voxels of one channel block of one sample.
@@ -143,10 +134,6 @@ impl Tensor {
         let (first, voxels) = ((sample * self.blocks() + block) * self.voxels(), self.voxels());
         &mut self.values_mut()[first..first + voxels]
     }
-
-    fn len(&self) -> usize {
-        self.batch * self.blocks() * self.voxels()
-    }
 }
 
 impl Clone for Tensor {
@@ -154,12 +141,6 @@ impl Clone for Tensor {
         let mut copy = Self::unfilled(self.batch, self.channels, self.shape);
         copy.values_mut().copy_from_slice(self.values());
         copy
-    }
-}
-
-impl Drop for Tensor {
-    fn drop(&mut self) {
-        recycle::give(std::mem::take(&mut self.storage));
     }
 }
 
@@ -198,7 +179,7 @@ mod tests {
         for channels in [1, 15, 16, 17, 40] {
             let planar = vec![1.0; 2 * channels * 3 * 5 * 7];
             let tensor = Tensor::from_planar(2, channels, [3, 5, 7], &planar).clone();
-            assert_eq!(tensor.values().as_ptr().addr() % ALIGNMENT, 0);
+            assert_eq!(tensor.values().as_ptr().addr() % 64, 0);
             assert_eq!(tensor.to_planar(), planar);
             let sum: f32 = tensor.values().as_flattened().iter().sum();
             assert_eq!(sum, planar.len() as f32, "padding of {channels} channels is zero");

@@ -3,10 +3,12 @@
 //! For 3×3×3: `[out block][in block][kz][ky][in channel][kx][16 out channels]`, with only the true channels
 //! of an input block and zeros for the padding of an output block.
 
+use std::array::from_fn;
+
 use rayon::prelude::*;
 
 use super::source::{Channels, Shared};
-use crate::tensor::BLOCK;
+use crate::{memory::Buffer, tensor::BLOCK};
 
 /// Weights of one pair of channels.
 pub(crate) const TAPS: usize = 27;
@@ -24,7 +26,7 @@ pub(crate) struct Order {
 
 /// Packed weights and where each output block starts.
 pub(crate) struct Packed {
-    values: Vec<f32>,
+    values: Buffer,
     block: usize,
 }
 
@@ -44,7 +46,7 @@ pub(crate) fn pack(
 ) -> Packed {
     let total: usize = inputs.iter().map(|input| input.count).sum();
     let block = total * TAPS * BLOCK;
-    let mut values = vec![0.0_f32; outputs.len() * block];
+    let mut values = Buffer::new(outputs.len() * block);
     let shared = Shared::new(&mut values);
     (0..outputs.len() * inputs.len()).into_par_iter().for_each(|pair| {
         let (out, input) = (outputs[pair / inputs.len()], pair % inputs.len());
@@ -61,7 +63,8 @@ pub(crate) fn pack(
 /// Packs `weights` for very few outputs: `[out channel][in block][kz][ky][kx][16 in channels]`.
 pub(crate) fn pack_few(weights: &[f32], order: Order, inputs: &[Channels], out: usize) -> Packed {
     let block = inputs.len() * TAPS * BLOCK;
-    let mut values = vec![0.0_f32; out * block];
+    let mut values = Buffer::new(out * block);
+    values.fill(0.0);
     for (channel, target) in values.chunks_exact_mut(block).enumerate() {
         for (input, target) in inputs.iter().zip(target.chunks_exact_mut(TAPS * BLOCK)) {
             for lane in 0..input.count {
@@ -87,16 +90,18 @@ pub(crate) fn pack_half(
 ) -> Packed {
     let total: usize = inputs.iter().map(|input| input.count).sum();
     let block = 8 * total * BLOCK;
-    let mut values = vec![0.0_f32; outputs.len() * block];
+    let mut values = Buffer::new(outputs.len() * block);
     values.par_chunks_exact_mut(block).zip(outputs).for_each(|(target, out)| {
         let mut rows = target.chunks_exact_mut(BLOCK);
         for tap in 0..8 {
             // Inputs follow each other without gaps in the concatenation.
             for (channel, row) in (0..total).zip(&mut rows) {
-                for (lane, value) in row.iter_mut().enumerate().take(out.count) {
-                    *value =
-                        weights[(out.first + lane) * out_stride + channel * input_stride + tap];
+                let mut lanes = [0.0; BLOCK];
+                for (lane, value) in lanes.iter_mut().enumerate().take(out.count) {
+                    let at = (out.first + lane) * out_stride + channel * input_stride;
+                    *value = weights[at + tap];
                 }
+                row.copy_from_slice(&lanes);
             }
         }
     });
@@ -104,18 +109,19 @@ pub(crate) fn pack_half(
 }
 
 fn pack_pair(weights: &[f32], order: Order, input: Channels, out: Channels, target: &mut [f32]) {
-    for lane in 0..out.count {
-        for channel in 0..input.count {
-            let start = (out.first + lane) * order.out + (input.first + channel) * order.input;
-            let source = &weights[start..start + TAPS];
-            for row in 0..9 {
-                let to = &mut target[(row * input.count + channel) * 3 * BLOCK..][..3 * BLOCK];
-                for kx in 0..3 {
-                    let tap = row * 3 + kx;
-                    let tap = if order.flipped { TAPS - 1 - tap } else { tap };
-                    to[kx * BLOCK + lane] = source[tap];
-                }
-            }
+    let no_weights = [0.0_f32; TAPS];
+    for channel in 0..input.count {
+        let of_channel = (input.first + channel) * order.input;
+        let lanes: [&[f32; TAPS]; BLOCK] = from_fn(|lane| {
+            let start = of_channel + (out.first + lane) * order.out;
+            let taps = weights.get(start..).and_then(|rest| rest.first_chunk());
+            taps.filter(|_| lane < out.count).unwrap_or(&no_weights)
+        });
+        for tap in 0..TAPS {
+            let from = if order.flipped { TAPS - 1 - tap } else { tap };
+            let at = ((tap / 3 * input.count + channel) * 3 + tap % 3) * BLOCK;
+            let values: [f32; BLOCK] = from_fn(|lane| lanes[lane][from]);
+            target[at..at + BLOCK].copy_from_slice(&values);
         }
     }
 }

@@ -31,7 +31,8 @@ impl Task for Peak {
     unsafe fn run<V: Vector>(self) -> (f64, f32) {
         // SAFETY: the caller vouches for the set.
         unsafe {
-            let (factor, summand) = (V::splat(0.999), V::splat(0.001));
+            // Values that change with every step: a processor is faster on ones that do not.
+            let (factor, summand) = (V::splat(black_box(-1.0)), V::splat(black_box(0.7)));
             let mut sum = [0.0_f32; 16];
             let operations = self.operations::<V>();
             if Self::chains::<V>() == CHAINS {

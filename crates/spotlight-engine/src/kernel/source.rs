@@ -1,9 +1,12 @@
 //! Channel blocks as kernels read them: normalised on the way into a scratch buffer.
 
-use std::{cell::RefCell, ops::Range};
+use std::{cell::Cell, ops::Range};
 
 use super::vector::Vector;
-use crate::tensor::{Activation, BLOCK, Tensor};
+use crate::{
+    memory::Buffer,
+    tensor::{Activation, BLOCK, Tensor},
+};
 
 /// A box of voxels of some samples; along x it is always the whole row.
 #[derive(Clone, Debug)]
@@ -91,7 +94,7 @@ pub(crate) unsafe fn copy<V: Vector>(from: &[[f32; BLOCK]], law: Option<&Law>, t
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<Buffer>> = const { Cell::new(None) };
 }
 
 /// This thread's buffer, lent to one task; it goes back when dropped.
@@ -99,30 +102,25 @@ thread_local! {
 /// A guard and not a function that takes a closure, because code in a closure is compiled without
 /// the target features of the kernel around it.
 pub(crate) struct Scratch {
-    buffer: Vec<f32>,
-    start: usize,
+    buffer: Buffer,
 }
 
 impl Scratch {
-    /// A buffer of at least `len` numbers, 64-byte aligned, with any content.
+    /// At least `len` numbers, with any content.
     pub(crate) fn take(len: usize) -> Self {
-        let mut buffer = SCRATCH.take();
-        if buffer.len() < len + BLOCK {
-            buffer.resize(len + BLOCK, 0.0);
-        }
-        let past = buffer.as_ptr().addr() / size_of::<f32>() % BLOCK;
-        Self { buffer, start: (BLOCK - past) % BLOCK }
+        let kept = SCRATCH.take().filter(|buffer| buffer.len() >= len);
+        Self { buffer: kept.unwrap_or_else(|| Buffer::new(len)) }
     }
 
     /// The first number.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.buffer[self.start..].as_mut_ptr()
+        self.buffer.as_mut_ptr()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        SCRATCH.set(std::mem::take(&mut self.buffer));
+        SCRATCH.set(Some(std::mem::replace(&mut self.buffer, Buffer::new(0))));
     }
 }
 

@@ -185,7 +185,7 @@ impl Engine {
         let shared = Shared::new(grad_weights);
         self.install(|| {
             let mut partial =
-                Partial::zeros(regions.len(), broadcasts.len(), vectors.len(), conv3_weights::PAIR);
+                Partial::new(regions.len(), broadcasts.len(), vectors.len(), conv3_weights::PAIR);
             partial.fill(|items, block, sums| {
                 let (broadcast, regions) = (&broadcasts[block], &regions[items]);
                 let task = Correlate { broadcast, vectors, regions, shape, sums };
@@ -194,20 +194,18 @@ impl Engine {
             });
             partial.totals(|broadcast, vector, sums| {
                 let (broadcast, vector) = (&broadcasts[broadcast], &vectors[vector]);
-                for (index, sums) in sums.chunks_exact(BLOCK).enumerate() {
-                    let (row, channel, kx) = (index / (3 * BLOCK), index / 3 % BLOCK, index % 3);
-                    if channel >= broadcast.channels.count {
-                        continue;
-                    }
-                    let tap = row * 3 + kx;
-                    let tap = if order.flipped { TAPS - 1 - tap } else { tap };
-                    let start = (broadcast.channels.first + channel) * order.input + tap;
-                    for (lane, &sum) in sums.iter().enumerate().take(vector.channels.count) {
-                        // SAFETY: the channels and the tap are those of a weight, and each weight
-                        // belongs to one pair of blocks.
-                        unsafe {
-                            *shared.get().add(start + (vector.channels.first + lane) * order.out) =
-                                sum;
+                for lane in 0..vector.channels.count {
+                    for channel in 0..broadcast.channels.count {
+                        let start = (vector.channels.first + lane) * order.out
+                            + (broadcast.channels.first + channel) * order.input;
+                        // SAFETY: the taps of this pair of channels, which belongs to one pair of
+                        // blocks.
+                        let taps = unsafe {
+                            std::slice::from_raw_parts_mut(shared.get().add(start), TAPS)
+                        };
+                        for (tap, to) in taps.iter_mut().enumerate() {
+                            let tap = if order.flipped { TAPS - 1 - tap } else { tap };
+                            *to = sums[((tap / 3 * BLOCK + channel) * 3 + tap % 3) * BLOCK + lane];
                         }
                     }
                 }

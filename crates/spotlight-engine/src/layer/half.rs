@@ -89,7 +89,7 @@ impl Engine {
         let (fine, coarse) = (sources(fine), sources(coarse));
         let shared = Shared::new(grad_weights);
         self.install(|| {
-            let mut partial = Partial::zeros(patches.len(), fine.len(), coarse.len(), PAIR);
+            let mut partial = Partial::new(patches.len(), fine.len(), coarse.len(), PAIR);
             partial.fill(|items, block, sums| {
                 let (fine, coarse, patches) = (&fine[block], &coarse, &patches[items]);
                 let task = Correlate { fine, coarse, patches, sums };
@@ -98,18 +98,19 @@ impl Engine {
             });
             partial.totals(|block, vector, sums| {
                 let (fine, coarse) = (&fine[block], &coarse[vector]);
-                for (index, sums) in sums.chunks_exact(BLOCK).enumerate() {
-                    let (tap, channel) = (index / BLOCK, index % BLOCK);
-                    if channel >= fine.channels.count {
-                        continue;
-                    }
-                    for (lane, &sum) in sums.iter().enumerate().take(coarse.channels.count) {
+                for lane in 0..coarse.channels.count {
+                    for channel in 0..fine.channels.count {
                         let pair = (coarse.channels.first + lane) * fine_channels
                             + fine.channels.first
                             + channel;
-                        // SAFETY: the pair of channels and the tap are those of a weight, and each
-                        // weight belongs to one pair of blocks.
-                        unsafe { *shared.get().add(pair * TAPS + tap) = sum };
+                        for tap in 0..TAPS {
+                            // SAFETY: the pair of channels and the tap are those of a weight, and
+                            // each weight belongs to one pair of blocks.
+                            unsafe {
+                                *shared.get().add(pair * TAPS + tap) =
+                                    sums[(tap * BLOCK + channel) * BLOCK + lane];
+                            }
+                        }
                     }
                 }
             });

@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::kernel::source::Shared;
+use crate::{kernel::source::Shared, memory::Buffer};
 
 /// Tasks that there should be, so that many cores are busy.
 const TASKS: usize = 64;
 
 /// Sums of every part, every broadcast block and every vector block.
 pub(super) struct Partial {
-    sums: Vec<f32>,
+    sums: Buffer,
     /// The items of each part.
     parts: Vec<Range<usize>>,
     broadcasts: usize,
@@ -23,13 +23,13 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Zeros for `items` items; a pair of blocks has `pair` sums.
-    pub(super) fn zeros(items: usize, broadcasts: usize, vectors: usize, pair: usize) -> Self {
+    /// Room for the sums of `items` items; a pair of blocks has `pair` sums.
+    pub(super) fn new(items: usize, broadcasts: usize, vectors: usize, pair: usize) -> Self {
         let count = TASKS.div_ceil(broadcasts).min(items);
         let step = items.div_ceil(count);
         let parts: Vec<_> =
             (0..items).step_by(step).map(|start| start..(start + step).min(items)).collect();
-        let sums = vec![0.0; parts.len() * broadcasts * vectors * pair];
+        let sums = Buffer::new(parts.len() * broadcasts * vectors * pair);
         Self { sums, parts, broadcasts, vectors, pair }
     }
 
@@ -39,6 +39,7 @@ impl Partial {
         let (parts, broadcasts) = (&self.parts, self.broadcasts);
         self.sums.par_chunks_exact_mut(self.vectors * self.pair).enumerate().for_each(
             |(task, sums)| {
+                sums.fill(0.0);
                 work(parts[task / broadcasts].clone(), task % broadcasts, Shared::new(sums));
             },
         );

@@ -1,11 +1,55 @@
-//! Memory of dropped tensors, kept for the next ones.
+//! Aligned memory, and what is dropped of it kept for the next user.
 //!
 //! A training step drops and makes the same tensors again and again. Fresh memory from the system
 //! costs a page fault for every four kilobytes, which is as much time as a light layer takes. So
-//! the memory of a dropped tensor is kept, but never more than the tensors in use once needed
+//! the memory of a dropped buffer is kept, but never more than the buffers in use once needed
 //! together: the peak of the process is what it would be without.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Mutex, PoisonError},
+};
+
+/// Numbers in a cache line; vectors that lie in two lines are slow to load.
+const LINE: usize = 16;
+
+/// Numbers in memory that starts at a cache line, with any content at first.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    /// Up to one line longer than needed, because only the part from `start` is aligned.
+    storage: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// A buffer of `len` numbers with any content.
+    pub(crate) fn new(len: usize) -> Self {
+        let storage = take(len + LINE);
+        let past = storage.as_ptr().addr() / size_of::<f32>() % LINE;
+        Self { storage, start: (LINE - past) % LINE, len }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.storage[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.storage[self.start..self.start + self.len]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.storage));
+    }
+}
 
 /// Kept memory and what decides how much to keep; sizes in numbers.
 struct Store {
@@ -18,7 +62,7 @@ struct Store {
 static STORE: Mutex<Store> = Mutex::new(Store { buffers: Vec::new(), kept: 0, used: 0, peak: 0 });
 
 /// A buffer of at least `len` numbers with any content.
-pub(crate) fn take(len: usize) -> Vec<f32> {
+fn take(len: usize) -> Vec<f32> {
     let mut store = STORE.lock().unwrap_or_else(PoisonError::into_inner);
     // Not much longer than needed, so that small tensors do not hold the memory of large ones.
     let fits = |buffer: &Vec<f32>| (len..=len + len / 8).contains(&buffer.len());
@@ -40,7 +84,7 @@ pub(crate) fn take(len: usize) -> Vec<f32> {
 }
 
 /// Takes a buffer back.
-pub(crate) fn give(buffer: Vec<f32>) {
+fn give(buffer: Vec<f32>) {
     let mut store = STORE.lock().unwrap_or_else(PoisonError::into_inner);
     store.used -= buffer.len();
     store.kept += buffer.len();
