@@ -58,9 +58,6 @@ pub struct SpotlightOptions {
     pub epsilon: f64,
     /// Added to the denominator of the masked mean squared error.
     pub epsilon_mse: f64,
-    /// Target voxels at or above this are foreground; 0 because the target is
-    /// standardised about its own threshold.
-    pub foreground_threshold: f64,
     /// What one value of the loss is taken over.
     pub reduction: Reduction,
     /// Whether the sigmoid is clamped to [0, 1]. Without, Dice has a pole.
@@ -76,7 +73,6 @@ impl Default for SpotlightOptions {
             sigmoid_k: -0.95,
             epsilon: 1e-6,
             epsilon_mse: 0.0,
-            foreground_threshold: 0.0,
             reduction: Reduction::Sample,
             clamp: true,
             degenerate: Degenerate::Fallback,
@@ -137,12 +133,6 @@ impl SpotlightOptions {
                 self.epsilon_mse,
                 non_negative(self.epsilon_mse),
                 "a number not below 0",
-            ),
-            (
-                "foreground_threshold",
-                self.foreground_threshold,
-                self.foreground_threshold.is_finite(),
-                "a number",
             ),
         ];
         for (option, found, holds, expected) in rules {

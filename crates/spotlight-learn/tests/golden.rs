@@ -71,6 +71,7 @@ fn loss_variant(case: &Case, variant: &str, part: &str) -> (LossTerms, Vec<f64>)
     let (prediction, target) = (case.input("pred"), case.input("target"));
     let [items, channels] = [prediction.shape[0], prediction.shape[1]];
     let mask: Vec<bool> = case.input("mask").to_f64().into_iter().map(|m| m != 0.0).collect();
+    // What `fg_threshold` made of the target is the mask, which the case gives.
     let paper = SpotlightOptions {
         lambda_mse: match part {
             "total" => parameter("lambda_mse"),
@@ -80,7 +81,6 @@ fn loss_variant(case: &Case, variant: &str, part: &str) -> (LossTerms, Vec<f64>)
         },
         sigmoid_k: parameter("k"),
         epsilon: parameter("eps"),
-        foreground_threshold: parameter("fg_threshold"),
         degenerate: Degenerate::Formula,
         ..SpotlightOptions::default()
     };

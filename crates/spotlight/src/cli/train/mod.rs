@@ -11,6 +11,7 @@
 
 mod journal;
 mod log;
+mod memory;
 mod options;
 mod result;
 mod run_folder;
@@ -48,6 +49,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     let started = Started::now();
     let folder = RunFolder::check(options)?;
     let recipe = recipe(options, &folder)?;
+    memory::check(&recipe.method)?;
     let mut manifest = Manifest::read(&options.manifest)?;
     divide(&mut manifest, &recipe.split)?;
     manifest.check_files()?;
