@@ -53,7 +53,7 @@ pub(crate) struct Convolve<'a> {
 /// Rows and voxels of a tile that waste the least of a region.
 fn tile(accumulators: usize, rows: usize, width: usize) -> (usize, usize) {
     let tiles: &[(usize, usize)] = match accumulators {
-        16.. => &[(2, 8), (1, 16), (4, 4)],
+        16.. => &[(2, 8), (4, 4)],
         4.. => &[(1, 4), (2, 2)],
         _ => &[(1, 2)],
     };
@@ -72,7 +72,6 @@ impl Task for Convolve<'_> {
             match tile {
                 _ if self.few.is_some() && V::ACCUMULATORS >= 16 => self.roll::<V, 2, 8, true>(),
                 _ if self.few.is_some() => self.roll::<V, 1, 4, true>(),
-                (1, 16) if V::ACCUMULATORS >= 16 => self.roll::<V, 1, 16, false>(),
                 (2, 8) if V::ACCUMULATORS >= 16 => self.roll::<V, 2, 8, false>(),
                 (4, 4) if V::ACCUMULATORS >= 16 => self.roll::<V, 4, 4, false>(),
                 (1, 4) if V::ACCUMULATORS >= 4 => self.roll::<V, 1, 4, false>(),
@@ -229,13 +228,15 @@ unsafe fn accumulate<V: Vector, const R: usize, const P: usize, const FEW: bool>
         // SAFETY: the caller vouches for P + 2 voxels in each of R rows.
         unsafe {
             let from = from.add(r * row_stride);
-            // Every input voxel is used for three neighbours; the compiler unrolls the loop, loads
-            // each voxel once and keeps `sums` in registers.
-            for (x, sum) in sums.iter_mut().enumerate() {
+            // Each input is loaded once for its three neighbours. The loop must be short enough for
+            // the compiler to unroll, or else `sums` is not kept in registers.
+            for x in 0..P + 2 {
+                let from = from.add(x * BLOCK);
+                let value = if FEW { V::load(from) } else { V::splat(*from) };
                 for (kx, &tap) in taps.iter().enumerate() {
-                    let from = from.add((x + kx) * BLOCK);
-                    let value = if FEW { V::load(from) } else { V::splat(*from) };
-                    *sum = value.mul_add(tap, *sum);
+                    if kx <= x && x - kx < P {
+                        sums[x - kx] = value.mul_add(tap, sums[x - kx]);
+                    }
                 }
             }
         }

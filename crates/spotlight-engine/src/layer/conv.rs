@@ -1,5 +1,7 @@
 //! The 3×3×3 convolution with one voxel of zeros around the volume.
 
+use std::array::from_fn;
+
 use rayon::prelude::*;
 
 use super::{check_gradient, concatenated, partial::Partial};
@@ -194,8 +196,13 @@ impl Engine {
             });
             partial.totals(|broadcast, vector, sums| {
                 let (broadcast, vector) = (&broadcasts[broadcast], &vectors[vector]);
-                for lane in 0..vector.channels.count {
-                    for channel in 0..broadcast.channels.count {
+                let (sums, _) = sums.as_chunks::<BLOCK>();
+                for channel in 0..broadcast.channels.count {
+                    let lines: [&[f32; BLOCK]; TAPS] = from_fn(|tap| {
+                        let tap = if order.flipped { TAPS - 1 - tap } else { tap };
+                        &sums[(tap / 3 * BLOCK + channel) * 3 + tap % 3]
+                    });
+                    for lane in 0..vector.channels.count {
                         let start = (vector.channels.first + lane) * order.out
                             + (broadcast.channels.first + channel) * order.input;
                         // SAFETY: the taps of this pair of channels, which belongs to one pair of
@@ -203,10 +210,7 @@ impl Engine {
                         let taps = unsafe {
                             std::slice::from_raw_parts_mut(shared.get().add(start), TAPS)
                         };
-                        for (tap, to) in taps.iter_mut().enumerate() {
-                            let tap = if order.flipped { TAPS - 1 - tap } else { tap };
-                            *to = sums[((tap / 3 * BLOCK + channel) * 3 + tap % 3) * BLOCK + lane];
-                        }
+                        taps.iter_mut().zip(lines).for_each(|(tap, line)| *tap = line[lane]);
                     }
                 }
             });
