@@ -225,3 +225,66 @@ fn layers_of_the_network_are_their_definition() {
     check_down2(1, &[17, 2], 3, [5, 20, 40], 7);
     check_up2(1, &[17, 2], 3, [5, 20, 40], 8);
 }
+
+/// The values of one channel, over all samples.
+fn channel_of(tensor: &Tensor, channel: usize) -> Vec<f64> {
+    let voxels = tensor.voxels();
+    let planar = tensor.to_planar();
+    let planes = planar.chunks_exact(voxels).skip(channel).step_by(tensor.channels());
+    planes.flatten().map(|&x| f64::from(x)).collect()
+}
+
+#[track_caller]
+fn check_close(what: &str, engine: &Engine, found: f64, wanted: f64) {
+    let close = (found - wanted).abs() <= 1e-5 * (1.0 + wanted.abs());
+    assert!(close, "{what}, {}: {found} instead of {wanted}", engine.instruction_set());
+}
+
+// By the formulas at the top of `batch_norm`, channel by channel in f64. The shape is longer than
+// one run of voxels.
+#[test]
+fn normalisation_is_its_definition() {
+    let (batch, channels, shape, epsilon) = (2, 19, [5, 41, 43], 1e-5);
+    let (x, dy) = (tensor(batch, channels, shape, 1), tensor(batch, channels, shape, 2));
+    let (gamma, beta) = (numbers(channels, 3), numbers(channels, 4));
+    for engine in engines() {
+        let stats = engine.statistics(&x);
+        let (dx, dgamma, dbeta) =
+            engine.batch_norm_relu_backward(&x, &stats, &gamma, &beta, epsilon, dy.clone());
+        check_padding(&dx);
+        for channel in 0..channels {
+            let (x, dy) = (channel_of(&x, channel), channel_of(&dy, channel));
+            let count = x.len() as f64;
+            let mean = x.iter().sum::<f64>() / count;
+            let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+            check_close("mean", &engine, stats.mean[channel], mean);
+            check_close("variance", &engine, stats.variance[channel], variance);
+            let (gamma, beta) = (f64::from(gamma[channel]), f64::from(beta[channel]));
+            let root = (variance + epsilon).sqrt();
+            let standard: Vec<_> = x.iter().map(|x| (x - mean) / root).collect();
+            let passed = |(s, dy): (&f64, &f64)| if gamma * s + beta > 0.0 { *dy } else { 0.0 };
+            let g: Vec<_> = standard.iter().zip(&dy).map(passed).collect();
+            let sum = g.iter().sum::<f64>();
+            let product = g.iter().zip(&standard).map(|(g, s)| g * s).sum::<f64>();
+            check_close("gradient of beta", &engine, f64::from(dbeta[channel]), sum);
+            check_close("gradient of gamma", &engine, f64::from(dgamma[channel]), product);
+            let found = channel_of(&dx, channel);
+            for ((g, s), found) in g.iter().zip(&standard).zip(found) {
+                let wanted = gamma / root * (g - sum / count - s * product / count);
+                check_close("gradient of x", &engine, found, wanted);
+            }
+        }
+    }
+}
+
+#[test]
+fn addition_is_its_definition() {
+    let (a, b) = (tensor(2, 19, [5, 41, 43], 1), tensor(2, 19, [5, 41, 43], 2));
+    let sums: Vec<_> = a.to_planar().iter().zip(b.to_planar()).map(|(a, b)| a + b).collect();
+    for engine in engines() {
+        let mut sum = a.clone();
+        engine.add(&mut sum, &b);
+        assert_eq!(sum.to_planar(), sums);
+        check_padding(&sum);
+    }
+}
