@@ -15,7 +15,7 @@ use crate::progress::{Progress, duration};
 use crate::scores::{HEADINGS, Scores};
 use crate::table::Table;
 
-pub use study::{DemoOptions, Findings, Model, study};
+pub use study::{DemoOptions, Findings, Model, Setting, study};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +71,7 @@ impl Options {
             patch: self.patch.unwrap_or(default.patch),
             depth: self.depth.unwrap_or(default.depth),
             batch: self.batch.unwrap_or(default.batch),
+            ..default
         }
     }
 }
@@ -89,14 +90,13 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     context.stop.at_next_moment();
     let mut progress = Progress::new(context, "demo", 1000);
     let mut tell = |done: f64, what: &str| progress.set((1000.0 * done) as u64, what);
-    let findings = study(
-        &options.settings(),
-        &options.output,
-        options.overwrite,
-        context.threads,
-        &context.stop,
-        &mut tell,
-    )?;
+    let setting = Setting {
+        folder: &options.output,
+        overwrite: options.overwrite,
+        threads: context.threads,
+        stop: &context.stop,
+    };
+    let findings = study(&options.settings(), setting, &mut tell)?;
     drop(progress);
     context.print(&summary(options, &findings))?;
     context.say(&format!("\nThe demo took {}.", duration(begun.elapsed())));

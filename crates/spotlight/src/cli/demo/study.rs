@@ -24,7 +24,7 @@ use super::figure;
 use crate::cli::evaluate::{Case, Scored, Space, evaluate};
 use crate::cli::signals::Stop;
 use crate::cli::{predict, simulate, wrong_use};
-use crate::pairs::ManifestPairs;
+use crate::pairs::{ManifestPairs, channel_name};
 use crate::record::Started;
 use crate::scores::NAMES;
 
@@ -47,6 +47,12 @@ pub struct DemoOptions {
     pub batch: usize,
     /// Iterations of each training; the paper has 50,000.
     pub iterations: u64,
+    /// Weight of the squared error in the Spotlight loss; the paper has 0.5. Of the two terms
+    /// only Dice tells background from foreground, and at 0.5 it takes many times the
+    /// iterations of a demo to do so.
+    pub lambda_mse: f64,
+    /// Photons per voxel from the dye of a nucleus, and of the background.
+    pub photons: [f64; 2],
 }
 
 impl Default for DemoOptions {
@@ -58,8 +64,10 @@ impl Default for DemoOptions {
             width: 16,
             depth: 3,
             patch: [16, 64, 64],
-            batch: 4,
-            iterations: 300,
+            batch: 2,
+            iterations: 600,
+            lambda_mse: 0.05,
+            photons: [60.0, 18.0],
         }
     }
 }
@@ -92,10 +100,11 @@ impl Model {
         }
     }
 
-    fn loss(self) -> Loss {
+    fn loss(self, lambda_mse: f64) -> Loss {
+        let spotlight = SpotlightOptions { lambda_mse, ..SpotlightOptions::default() };
         match self {
             Self::Fnet => Loss::Mse,
-            Self::Spotlight => Loss::Spotlight(SpotlightOptions::default()),
+            Self::Spotlight => Loss::Spotlight(spotlight),
         }
     }
 }
@@ -128,8 +137,7 @@ struct Phase {
 const SIMULATE: Phase = Phase { name: "simulating stacks", begins: 0.0, share: 0.03 };
 const TRAIN_FNET: Phase = Phase { name: "training F-net", begins: 0.03, share: 0.45 };
 const TRAIN_SPOTLIGHT: Phase = Phase { name: "training Spotlight", begins: 0.48, share: 0.45 };
-const PREDICT: Phase = Phase { name: "predicting", begins: 0.93, share: 0.05 };
-const SCORE: Phase = Phase { name: "scoring", begins: 0.98, share: 0.02 };
+const TEST: Phase = Phase { name: "staining and scoring", begins: 0.93, share: 0.07 };
 
 /// Learns the done part of the whole, from 0 to 1, and what is being done.
 type Tell<'a> = &'a mut dyn FnMut(f64, &str);
@@ -141,87 +149,94 @@ impl Phase {
     }
 }
 
-/// Runs all steps and writes everything into a folder.
+/// Where and how the demo is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The folder of all results.
+    pub folder: &'a Path,
+    /// Whether results of an earlier demo are replaced.
+    pub overwrite: bool,
+    /// Number of threads; `None` is one for each processor core.
+    pub threads: Option<usize>,
+    /// The request to stop.
+    pub stop: &'a Stop,
+}
+
+/// The stain of a held-out row.
+pub(super) struct Stain<'a> {
+    pub(super) model: Model,
+    pub(super) row: &'a Row,
+    pub(super) path: PathBuf,
+}
+
+/// Runs all steps and writes everything into the folder.
 ///
 /// # Errors
 ///
-/// When results are in the way and `overwrite` is false, a file cannot be written, the
+/// When results are in the way and may not be replaced, a file cannot be written, the
 /// settings do not fit together, or a signal asked to stop.
 ///
 /// # Panics
 ///
 /// If there are fewer than two pairs, so that none can be held out.
-pub fn study(
-    options: &DemoOptions,
-    folder: &Path,
-    overwrite: bool,
-    threads: Option<usize>,
-    stop: &Stop,
-    tell: Tell,
-) -> Result<Findings> {
+pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Findings> {
     assert!(options.pairs >= 2, "nothing to hold out");
+    let Setting { folder, overwrite, threads, stop } = setting;
     check_free(folder, overwrite)?;
     let started = Started::now();
     let engine = Engine::new(&EngineOptions { threads, instruction_set: None })?;
-    SIMULATE.tell(tell, 0.0, "");
-    let simulation =
-        Simulation { shape: options.shape, seed: options.seed, ..Simulation::default() };
-    let pairs = options.pairs;
-    let stacks = folder.join(STACKS);
-    let manifest = simulate::write_pairs(&stacks, &simulation, pairs, overwrite, |done| {
-        SIMULATE.tell(tell, done as f64 / pairs as f64, "");
-    })?;
-    let rows = Manifest::read(&manifest)?.rows;
-    let of_split = |split| rows.iter().filter(move |row| row.split == Some(split));
-    let learnt: Vec<&Row> = of_split(Split::Train).collect();
-    let held_out: Vec<&Row> = of_split(Split::Test).collect();
+    let manifest = make_stacks(options, setting, tell)?;
+    let learnt: Vec<&Row> = manifest.rows_of(Split::Train).collect();
+    let held_out: Vec<&Row> = manifest.rows_of(Split::Test).collect();
 
     let mut predictors = Vec::new();
     for (model, phase) in [(Model::Fnet, TRAIN_FNET), (Model::Spotlight, TRAIN_SPOTLIGHT)] {
         let path = folder.join(model.folder()).join("model.safetensors");
-        let recipe = recipe(options, model);
-        let trained = teach(&learnt, &recipe, &engine, stop, &mut |part, remark| {
-            phase.tell(tell, part, remark);
-        })?;
-        trained.write(&path)?;
+        let mut tell = |part: f64, remark: &str| phase.tell(tell, part, remark);
+        teach(&learnt, &recipe(options, model), &engine, stop, &mut tell)?.write(&path)?;
         predictors.push((model, Predictor::read(&path)?));
     }
 
-    let mut stains = Vec::new();
+    let (mut stains, mut scores) = (Vec::new(), Vec::new());
     let total = (predictors.len() * held_out.len()) as f64;
     for (model, predictor) in &predictors {
         for row in &held_out {
-            PREDICT.tell(tell, stains.len() as f64 / total, model.title());
+            TEST.tell(tell, stains.len() as f64 / total, model.title());
             check_stop(stop)?;
-            stains.push((*model, *row, stain(predictor, row, &engine, folder, *model, overwrite)?));
+            let path = folder.join(model.folder()).join(file_name(&row.signal));
+            stain(predictor, row, &engine, &path, overwrite)?;
+            scores.push((*model, rate(predictor, row, &path)?));
+            stains.push(Stain { model: *model, row, path });
         }
     }
-
-    let mut scores = Vec::new();
-    for (done, (model, row, stain)) in stains.iter().enumerate() {
-        SCORE.tell(tell, done as f64 / total, model.title());
-        check_stop(stop)?;
-        let predictor = &predictors.iter().find(|(m, _)| m == model).expect("each has predicted").1;
-        let space = Space::Model(&predictor.model.manifest);
-        let name = file_name(stain);
-        let case = Case {
-            prediction: stain.clone(),
-            target: row.target.clone(),
-            channel: None,
-            mask: row.mask.clone(),
-        };
-        let found = evaluate(&case, space)?;
-        scores.push((*model, Scored { name, scores: found }));
-    }
     write_scores(&folder.join(SCORES), &scores, overwrite)?;
-    figure::write(&folder.join(MONTAGE), held_out[0], &stains, &predictors, overwrite)?;
+    figure::write(&folder.join(MONTAGE), held_out[0], &stains, overwrite)?;
     let mut record = started.record(engine.threads(), engine.instruction_set().to_string());
     record.outputs = OUTPUTS.map(PathBuf::from).to_vec();
     record.details = json!({ "options": options });
     let text = serde_json::to_vec_pretty(&record)?;
     atomic::write_bytes(&folder.join(RECORD), &text, overwrite)?;
-    SCORE.tell(tell, 1.0, "");
+    TEST.tell(tell, 1.0, "");
     Ok(Findings { scores, held_out: held_out.len(), learnt: learnt.len() })
+}
+
+/// Simulates the pairs.
+fn make_stacks(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Manifest> {
+    let [fluorescence_photons, background_photons] = options.photons;
+    let simulation = Simulation {
+        shape: options.shape,
+        seed: options.seed,
+        fluorescence_photons,
+        background_photons,
+        ..Simulation::default()
+    };
+    let (folder, pairs) = (setting.folder.join(STACKS), options.pairs);
+    SIMULATE.tell(tell, 0.0, "");
+    let path = simulate::write_pairs(&folder, &simulation, pairs, setting.overwrite, |done| {
+        SIMULATE.tell(tell, done as f64 / pairs as f64, "");
+    })?;
+    check_stop(setting.stop)?;
+    Ok(Manifest::read(&path)?)
 }
 
 /// The settings of one training: those of the paper, but for the sizes of the demo.
@@ -233,7 +248,7 @@ fn recipe(options: &DemoOptions, model: Model) -> Recipe {
             ..FnetOptions::default()
         },
         sample: SampleOptions { patch: options.patch, ..SampleOptions::default() },
-        loss: model.loss(),
+        loss: model.loss(options.lambda_mse),
         train: TrainOptions {
             batch: options.batch,
             iterations: options.iterations,
@@ -266,30 +281,44 @@ fn teach(
         tell(done as f64 / all as f64, &format!("iteration {done} of {all}, loss {loss:.3}"));
     })?;
     check_stop(stop)?;
-    Ok(trained.model(&recipe, &data))
+    let mut model = trained.model(&recipe, &data);
+    if let Some(row) = rows.first() {
+        model.manifest.signal_channel = channel_name(&row.signal, None);
+        model.manifest.target_channel = channel_name(&row.target, None);
+    }
+    Ok(model)
 }
 
 fn check_stop(stop: &Stop) -> Result<()> {
     stop.interrupted().map_or(Ok(()), |interrupted| Err(interrupted.into()))
 }
 
-/// Stains the signal of a row and writes it into the model's folder.
+/// Stains the signal of a row.
 fn stain(
     predictor: &Predictor,
     row: &Row,
     engine: &Engine,
-    folder: &Path,
-    model: Model,
+    path: &Path,
     overwrite: bool,
-) -> Result<PathBuf> {
+) -> Result<()> {
     let name = row.signal.display().to_string();
     let stack = read_stack(&row.signal, &Selection::default())?;
     let (signal, spacing_um) = (stack.to_f32(), stack.spacing_um);
     let options = PredictOptions::default();
     let found = predictor.predict(engine, &signal, spacing_um, &name, &options, &mut |_, _| {})?;
-    let path = folder.join(model.folder()).join(file_name(&row.signal));
-    predict::write(predictor, &found, &path, overwrite)?;
-    Ok(path)
+    predict::write(predictor, &found, path, overwrite)
+}
+
+/// Scores the stain of a row against its target and its true nuclei.
+fn rate(predictor: &Predictor, row: &Row, stain: &Path) -> Result<Scored> {
+    let case = Case {
+        prediction: stain.to_owned(),
+        target: row.target.clone(),
+        channel: None,
+        mask: row.mask.clone(),
+    };
+    let scores = evaluate(&case, Space::Model(&predictor.model.manifest))?;
+    Ok(Scored { name: file_name(stain), scores })
 }
 
 fn file_name(path: &Path) -> String {
