@@ -70,7 +70,7 @@ const WRAPPED: &[(&str, &str)] = &[
     ("prost", "spotlight-io"),
     ("roxmltree", "spotlight-io"),
     ("rustfft", "spotlight-image"),
-    ("tiff", "spotlight-io"),
+    ("weezl", "spotlight-io"),
     ("zstd", "spotlight-io"),
 ];
 
