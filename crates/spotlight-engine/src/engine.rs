@@ -1,73 +1,11 @@
 //! The threads and the instruction set that all layers use.
 
-use std::{fmt, hint::black_box, str::FromStr};
+use std::{fmt, hint::black_box};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::instruction_set::{InstructionSet, UnknownInstructionSet, VARIABLE};
 use crate::kernel::{peak::Peak, vector::dispatch};
-
-/// The variable that forces an instruction set, for tests and comparisons.
-const VARIABLE: &str = "SPOTLIGHT_INSTRUCTION_SET";
-
-/// The kernels to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InstructionSet {
-    /// 512-bit vectors (x86-64 with AVX-512F).
-    Avx512,
-    /// 256-bit vectors with fused multiply-add (x86-64 with AVX2 and FMA).
-    Avx2,
-    /// Plain Rust, on every machine.
-    Portable,
-    /// Convolutions by their definition with f64 sums, on one thread: slower by orders of
-    /// magnitude. For comparisons in which no decision may hang on the rounding of a sum.
-    Exact,
-}
-
-impl InstructionSet {
-    /// The sets this machine has, the fastest first; the last is always `Portable`. `Exact` is
-    /// not listed: it is there only for those who ask for it.
-    #[must_use]
-    pub fn available() -> Vec<Self> {
-        let mut sets = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if avx2 && is_x86_feature_detected!("avx512f") {
-                sets.push(Self::Avx512);
-            }
-            if avx2 {
-                sets.push(Self::Avx2);
-            }
-        }
-        sets.push(Self::Portable);
-        sets
-    }
-}
-
-impl fmt::Display for InstructionSet {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-            Self::Exact => "exact",
-        })
-    }
-}
-
-impl FromStr for InstructionSet {
-    type Err = EngineError;
-
-    fn from_str(name: &str) -> Result<Self, EngineError> {
-        match name {
-            "avx512" => Ok(Self::Avx512),
-            "avx2" => Ok(Self::Avx2),
-            "portable" => Ok(Self::Portable),
-            "exact" => Ok(Self::Exact),
-            _ => Err(EngineError::UnknownInstructionSet(name.to_owned())),
-        }
-    }
-}
 
 /// Settings of an [`Engine`].
 #[derive(Clone, Debug, Default)]
@@ -84,7 +22,7 @@ pub struct EngineOptions {
 #[derive(Debug)]
 pub enum EngineError {
     /// `SPOTLIGHT_INSTRUCTION_SET` holds a word that names no instruction set.
-    UnknownInstructionSet(String),
+    UnknownInstructionSet(UnknownInstructionSet),
     /// The instruction set asked for does not exist on this machine.
     MissingInstructionSet(InstructionSet),
     /// The system gave no threads.
@@ -94,10 +32,7 @@ pub enum EngineError {
 impl fmt::Display for EngineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownInstructionSet(name) => write!(
-                formatter,
-                "unknown instruction set {name:?}: {VARIABLE} must be avx512, avx2, portable or exact"
-            ),
+            Self::UnknownInstructionSet(unknown) => unknown.fmt(formatter),
             Self::MissingInstructionSet(set) => {
                 let names: Vec<_> =
                     InstructionSet::available().iter().map(ToString::to_string).collect();
@@ -155,7 +90,7 @@ impl Engine {
     pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
         let forced = match (options.instruction_set, std::env::var(VARIABLE)) {
             (Some(set), _) => Some(set),
-            (None, Ok(name)) => Some(name.parse()?),
+            (None, Ok(name)) => Some(name.parse().map_err(EngineError::UnknownInstructionSet)?),
             (None, Err(_)) => None,
         };
         let available = InstructionSet::available();
@@ -206,15 +141,6 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_round_trip() {
-        for set in InstructionSet::available().into_iter().chain([InstructionSet::Exact]) {
-            assert_eq!(set.to_string().parse::<InstructionSet>().unwrap(), set);
-        }
-        let error = "sse9".parse::<InstructionSet>().unwrap_err().to_string();
-        assert!(error.contains("\"sse9\"") && error.contains("portable"), "{error}");
-    }
 
     #[test]
     fn threads_are_as_asked() {

@@ -14,6 +14,7 @@
 
 pub mod adam;
 mod engine;
+mod instruction_set;
 mod kernel;
 mod layer;
 mod memory;
@@ -21,6 +22,7 @@ mod plan;
 pub mod tensor;
 
 pub use adam::Adam;
-pub use engine::{Engine, EngineError, EngineOptions, InstructionSet};
+pub use engine::{Engine, EngineError, EngineOptions};
+pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use layer::Statistics;
 pub use tensor::{Activation, ScaleShift, Tensor};

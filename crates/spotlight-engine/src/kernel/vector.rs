@@ -8,7 +8,7 @@
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-use crate::engine::InstructionSet;
+use crate::instruction_set::InstructionSet;
 
 /// Sixteen `f32`: one voxel of one channel block.
 ///
