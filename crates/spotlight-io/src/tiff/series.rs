@@ -236,7 +236,7 @@ impl Refusal {
 ///
 /// `unit_um` is the unit that the description names. Without one the tags' own inch or
 /// centimetre counts only where the size is one a microscope can have: 72 or 300 dots an
-/// inch is what programs write that know nothing. A stored 1/1 is a placeholder, too.
+/// inch is what programs write that know nothing. A stored 1/1 says as little.
 pub(crate) fn pixel_size_um(page: &Page, unit_um: [Option<f64>; 2]) -> [Option<f64>; 2] {
     let tag_unit = match page.resolution_unit {
         2 => Some(25_400.0),

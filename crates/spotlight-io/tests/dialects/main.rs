@@ -76,7 +76,7 @@ fn imagej_units() {
     check("a", b"ImageJ=1.5\nimages=2\nslices=2\nunit=\xB5m\nspacing=0.5\n", (4, 1), all);
     check("b", b"ImageJ=1.5\nimages=2\nslices=2\nunit=\\u00B5m\nspacing=-0.5\n", (4, 1), all);
     check("c", b"ImageJ=1.5\nslices=2\nunit=nm\nspacing=500\n", (4_000_000, 1_000_000_000), all);
-    // No step along z, no unit, and tifffile's placeholder of 1/1: nothing is guessed.
+    // No step along z, no unit, and and tifffile's empty 1/1: nothing is guessed.
     let plane = [None, Some(0.25), Some(0.25)];
     check("d", b"ImageJ=1.5\nslices=2\nunit=micron\n", (4, 1), plane);
     check("e", b"ImageJ=1.5\nslices=2\nspacing=0.5\n", (4, 1), [None; 3]);
