@@ -55,6 +55,36 @@ fn a_tiny_demo_writes_all_its_files() {
     assert_eq!(repeated, scores, "the same seed gives the same scores");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_demo_that_is_interrupted_ends_with_130_and_nothing_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo");
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_spotlight"))
+        .args(["demo", "-q", "-o"])
+        .arg(&out)
+        .args(TINY.split_whitespace().filter(|word| !["--iterations", "3"].contains(word)))
+        .args(["--iterations", "1000000"])
+        .spawn()
+        .unwrap();
+    // Training begins when all stacks are there.
+    let begun = std::time::Instant::now();
+    while !out.join("stacks/manifest.csv").exists() {
+        assert!(begun.elapsed().as_secs() < 60, "no stacks after a minute");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let signal = std::process::Command::new("kill").arg("-INT").arg(demo.id().to_string()).status();
+    assert!(signal.unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+    assert!(!out.join("fnet/model.safetensors").exists());
+    for folder in [&out, &out.join("fnet"), &out.join("stacks")] {
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let parts: Vec<_> = names.filter(|n| n.to_string_lossy().ends_with(".part")).collect();
+        assert!(parts.is_empty(), "{parts:?}");
+    }
+}
+
 /// Four columns of panels on a dark ground, each with more than a few shades.
 fn check_picture(path: &Path) {
     let decoder = png::Decoder::new(BufReader::new(File::open(path).unwrap()));

@@ -88,8 +88,8 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     }
     let begun = Instant::now();
     context.stop.at_next_moment();
-    let mut progress = Progress::new(context, "demo", 1000);
-    let mut tell = |done: f64, what: &str| progress.set((1000.0 * done) as u64, what);
+    let mut progress = Progress::new(context, "demo", 100);
+    let mut tell = |done: f64, what: &str| progress.set((100.0 * done) as u64, what);
     let setting = Setting {
         folder: &options.output,
         overwrite: options.overwrite,
@@ -126,8 +126,9 @@ fn summary(options: &Options, findings: &Findings) -> String {
         files.rows.push(vec![base.join(name).display().to_string(), holds.to_owned()]);
     }
     let (held_out, learnt) = (findings.held_out, findings.learnt);
+    let plural = if held_out == 1 { "" } else { "s" };
     format!(
-        "Mean over {held_out} held-out stacks, after {} iterations on {learnt} others:\n\n{}\n\
+        "Mean over {held_out} held-out stack{plural}, after {} iterations on {learnt} others:\n\n{}\n\
          PSNR in dB and Pearson's r: whole, in the foreground (fg), over its voxels alone.\n\
          Dice: the predicted foreground against the true one of the simulation.\n\n{}",
         options.iterations,

@@ -120,6 +120,13 @@ pub struct Findings {
     pub learnt: usize,
 }
 
+/// A model is validated every this many iterations, and the best is kept: with few patches in
+/// an iteration, the last one is a matter of luck.
+const VALIDATE_EVERY: u64 = 50;
+
+/// Patches that a model is validated on.
+const VALIDATION_PATCHES: usize = 16;
+
 const STACKS: &str = "stacks";
 const SCORES: &str = "scores.csv";
 const MONTAGE: &str = "montage.png";
@@ -134,18 +141,17 @@ struct Phase {
     share: f64,
 }
 
-const SIMULATE: Phase = Phase { name: "simulating stacks", begins: 0.0, share: 0.03 };
-const TRAIN_FNET: Phase = Phase { name: "training F-net", begins: 0.03, share: 0.45 };
-const TRAIN_SPOTLIGHT: Phase = Phase { name: "training Spotlight", begins: 0.48, share: 0.45 };
-const TEST: Phase = Phase { name: "staining and scoring", begins: 0.93, share: 0.07 };
+const SIMULATE: Phase = Phase { name: "simulate", begins: 0.0, share: 0.03 };
+const TRAIN_FNET: Phase = Phase { name: "F-net", begins: 0.03, share: 0.45 };
+const TRAIN_SPOTLIGHT: Phase = Phase { name: "Spotlight", begins: 0.48, share: 0.45 };
+const TEST: Phase = Phase { name: "stain and score", begins: 0.93, share: 0.07 };
 
 /// Learns the done part of the whole, from 0 to 1, and what is being done.
 type Tell<'a> = &'a mut dyn FnMut(f64, &str);
 
 impl Phase {
     fn tell(self, tell: Tell, part: f64, remark: &str) {
-        let comma = if remark.is_empty() { "" } else { ", " };
-        tell(self.begins + self.share * part, &format!("{}{comma}{remark}", self.name));
+        tell(self.begins + self.share * part, format!("{} {remark}", self.name).trim_end());
     }
 }
 
@@ -186,14 +192,16 @@ pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Find
     let started = Started::now();
     let engine = Engine::new(&EngineOptions { threads, instruction_set: None })?;
     let manifest = make_stacks(options, setting, tell)?;
-    let learnt: Vec<&Row> = manifest.rows_of(Split::Train).collect();
+    let [learnt, validated] =
+        [Split::Train, Split::Validate].map(|part| manifest.rows_of(part).collect::<Vec<_>>());
     let held_out: Vec<&Row> = manifest.rows_of(Split::Test).collect();
 
     let mut predictors = Vec::new();
     for (model, phase) in [(Model::Fnet, TRAIN_FNET), (Model::Spotlight, TRAIN_SPOTLIGHT)] {
         let path = folder.join(model.folder()).join("model.safetensors");
         let mut tell = |part: f64, remark: &str| phase.tell(tell, part, remark);
-        teach(&learnt, &recipe(options, model), &engine, stop, &mut tell)?.write(&path)?;
+        let rows = [&learnt[..], &validated[..]];
+        teach(rows, &recipe(options, model), &engine, stop, &mut tell)?.write(&path)?;
         predictors.push((model, Predictor::read(&path)?));
     }
 
@@ -253,7 +261,8 @@ fn recipe(options: &DemoOptions, model: Model) -> Recipe {
             batch: options.batch,
             iterations: options.iterations,
             seed: options.seed,
-            validate_every: 0,
+            validate_every: VALIDATE_EVERY,
+            validation_patches: VALIDATION_PATCHES,
             checkpoint_every: 0,
             ..TrainOptions::default()
         },
@@ -261,28 +270,28 @@ fn recipe(options: &DemoOptions, model: Model) -> Recipe {
     }
 }
 
-/// Trains a model on rows of the manifest.
+/// Trains a model on rows of the manifest, and validates it on others.
 fn teach(
-    rows: &[&Row],
+    [learnt, validated]: [&[&Row]; 2],
     recipe: &Recipe,
     engine: &Engine,
     stop: &Stop,
     tell: &mut dyn FnMut(f64, &str),
 ) -> Result<model_file::Model> {
     let recipe = recipe.clone().resolve()?;
-    let pairs = ManifestPairs { rows: rows.to_vec(), spacing_um: None };
-    let none = ManifestPairs { rows: Vec::new(), spacing_um: None };
-    tell(0.0, "reading");
-    let data = TrainingData::prepare(&pairs, &none, &recipe, &mut |_, _| {})?;
+    let [train_on, validate_on] =
+        [learnt, validated].map(|rows| ManifestPairs { rows: rows.to_vec(), spacing_um: None });
+    tell(0.0, "reads stacks");
+    let data = TrainingData::prepare(&train_on, &validate_on, &recipe, &mut |_, _| {})?;
     let run = Run { checkpoint: None, resume: false, stop: stop.flag() };
     let trained = train(&data, &recipe, engine, &run, &mut |progress| {
         let (done, all) = (progress.iteration, progress.iterations);
         let loss = progress.loss.total;
-        tell(done as f64 / all as f64, &format!("iteration {done} of {all}, loss {loss:.3}"));
+        tell(done as f64 / all as f64, &format!("{done}/{all}, loss {loss:.2}"));
     })?;
     check_stop(stop)?;
     let mut model = trained.model(&recipe, &data);
-    if let Some(row) = rows.first() {
+    if let Some(row) = learnt.first() {
         model.manifest.signal_channel = channel_name(&row.signal, None);
         model.manifest.target_channel = channel_name(&row.target, None);
     }
