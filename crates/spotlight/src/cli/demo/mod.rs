@@ -130,9 +130,11 @@ fn summary(options: &Options, findings: &Findings) -> String {
     format!(
         "Mean over {held_out} held-out stack{plural}, after {} iterations on {learnt} others:\n\n{}\n\
          PSNR in dB and Pearson's r: whole, in the foreground (fg), over its voxels alone.\n\
-         Dice: the predicted foreground against the true one of the simulation.\n\n{}",
+         Dice: the predicted foreground against the true one of the simulation.\n\
+         The squared error weighs {} in the Spotlight loss; the paper's 0.5 needs longer runs.\n\n{}",
         options.iterations,
         table.text(),
+        options.settings().lambda_mse,
         files.text(),
     )
 }
