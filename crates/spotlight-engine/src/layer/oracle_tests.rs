@@ -5,28 +5,12 @@
 
 use proptest::prelude::*;
 
+use super::tests::{numbers, tensor};
 use crate::{
     Activation, Engine, EngineOptions, InstructionSet, ScaleShift, Tensor,
     kernel::naive::{self, Geometry, Planar},
     tensor::BLOCK,
 };
-
-/// Whole numbers from -4 to 4.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 % 9.0 - 4.0
-    };
-    (0..len).map(|_| next()).collect()
-}
-
-fn tensor(batch: usize, channels: usize, shape: [usize; 3], seed: u64) -> Tensor {
-    let len = batch * channels * shape.iter().product::<usize>();
-    Tensor::from_planar(batch, channels, shape, &numbers(len, seed))
-}
 
 fn law(channels: usize, seed: u64) -> ScaleShift {
     let scale = numbers(channels, seed).iter().map(|x| x * 0.5).collect();

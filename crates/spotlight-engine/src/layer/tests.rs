@@ -6,8 +6,8 @@ fn engine() -> Engine {
     Engine::new(&EngineOptions::default()).unwrap()
 }
 
-/// Small whole numbers, so that sums are exact.
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
+/// Whole numbers from -4 to 4, so that sums are exact.
+pub(super) fn numbers(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -18,7 +18,7 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-fn tensor(batch: usize, channels: usize, shape: [usize; 3], seed: u64) -> Tensor {
+pub(super) fn tensor(batch: usize, channels: usize, shape: [usize; 3], seed: u64) -> Tensor {
     let len = batch * channels * shape.iter().product::<usize>();
     Tensor::from_planar(batch, channels, shape, &numbers(len, seed))
 }
