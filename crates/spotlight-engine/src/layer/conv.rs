@@ -4,7 +4,7 @@ use std::array::from_fn;
 
 use rayon::prelude::*;
 
-use super::{check_gradient, concatenated, partial::Partial};
+use super::{check_gradients, concatenated, partial::Partial, unfilled};
 use crate::{
     Engine, InstructionSet,
     kernel::{
@@ -82,8 +82,7 @@ impl Engine {
             return naive::backward_data(&dy, weights, channels, grad.shape(), CONV3)
                 .split(input_channels);
         }
-        let unfilled = |&count: &usize| Tensor::unfilled(grad.batch(), count, grad.shape());
-        let mut outputs: Vec<_> = input_channels.iter().map(unfilled).collect();
+        let mut outputs = unfilled(grad, input_channels, grad.shape());
         let order = Order { out: TAPS, input: channels * TAPS, flipped: true };
         let inputs = [Activation { tensor: grad, normalise: None }];
         self.convolve(&inputs, weights, order, None, &mut outputs);
@@ -104,13 +103,8 @@ impl Engine {
         grad_bias: &mut [f32],
     ) {
         let (batch, channels, shape) = concatenated(inputs);
-        check_gradient(grad, batch, shape);
-        assert_eq!(
-            grad_weights.len(),
-            grad.channels() * channels * TAPS,
-            "gradient of the weights"
-        );
-        assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
+        let output = (batch, shape);
+        check_gradients(grad, output, (channels, TAPS), grad_weights, grad_bias);
         if self.instruction_set() == InstructionSet::Exact {
             let dy = Planar::of_tensor(grad);
             naive::round(&naive::backward_weights(&Planar::of(inputs), &dy, CONV3), grad_weights);

@@ -1,6 +1,6 @@
 //! The 2×2×2 convolution with stride 2: half the size.
 
-use super::{check_gradient, concatenated};
+use super::{check_gradients, concatenated, unfilled};
 use crate::{
     Engine,
     kernel::half::{Direction, TAPS},
@@ -55,8 +55,7 @@ impl Engine {
         let channels: usize = input_channels.iter().sum();
         assert_eq!(weights.len(), grad.channels() * channels * TAPS, "weights of the convolution");
         let shape = grad.shape().map(|side| 2 * side);
-        let unfilled = |&count: &usize| Tensor::unfilled(grad.batch(), count, shape);
-        let mut outputs: Vec<_> = input_channels.iter().map(unfilled).collect();
+        let mut outputs = unfilled(grad, input_channels, shape);
         let inputs = [Activation { tensor: grad, normalise: None }];
         self.between(Direction::Scatter, &inputs, weights, None, &mut outputs);
         outputs
@@ -76,13 +75,8 @@ impl Engine {
         grad_bias: &mut [f32],
     ) {
         let (batch, channels, shape) = concatenated(inputs);
-        check_gradient(grad, batch, halved(shape));
-        assert_eq!(
-            grad_weights.len(),
-            grad.channels() * channels * TAPS,
-            "gradient of the weights"
-        );
-        assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
+        let output = (batch, halved(shape));
+        check_gradients(grad, output, (channels, TAPS), grad_weights, grad_bias);
         let coarse = [Activation { tensor: grad, normalise: None }];
         self.between_weights(inputs, &coarse, grad_weights);
         self.channel_sums(grad, grad_bias);

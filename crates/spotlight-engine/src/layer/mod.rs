@@ -35,8 +35,29 @@ fn concatenated(inputs: &[Activation<'_>]) -> (usize, usize, [usize; 3]) {
     (first.batch(), channels, first.shape())
 }
 
+/// Tensors for the gradients with respect to the inputs of a layer, still to be filled.
+fn unfilled(grad: &Tensor, input_channels: &[usize], shape: [usize; 3]) -> Vec<Tensor> {
+    let of_input = |&channels: &usize| Tensor::unfilled(grad.batch(), channels, shape);
+    input_channels.iter().map(of_input).collect()
+}
+
 /// Checks that the gradient fits the output of a layer.
 fn check_gradient(grad: &Tensor, batch: usize, shape: [usize; 3]) {
     assert_eq!(grad.batch(), batch, "batch of the gradient");
     assert_eq!(grad.shape(), shape, "shape of the gradient");
+}
+
+/// Checks that the gradient fits the output of a layer with `in_channels` inputs and `taps` weights
+/// for each pair of channels, and the slices its weights and biases.
+fn check_gradients(
+    grad: &Tensor,
+    (batch, shape): (usize, [usize; 3]),
+    (in_channels, taps): (usize, usize),
+    grad_weights: &[f32],
+    grad_bias: &[f32],
+) {
+    check_gradient(grad, batch, shape);
+    let weights = grad.channels() * in_channels * taps;
+    assert_eq!(grad_weights.len(), weights, "gradient of the weights");
+    assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
 }

@@ -1,6 +1,6 @@
 //! The transposed 2×2×2 convolution with stride 2: twice the size.
 
-use super::{check_gradient, concatenated};
+use super::{check_gradients, concatenated, unfilled};
 use crate::{
     Engine,
     kernel::half::{Direction, TAPS},
@@ -53,8 +53,7 @@ impl Engine {
             "the sides of the gradient are even"
         );
         let shape = grad.shape().map(|side| side / 2);
-        let unfilled = |&count: &usize| Tensor::unfilled(grad.batch(), count, shape);
-        let mut outputs: Vec<_> = input_channels.iter().map(unfilled).collect();
+        let mut outputs = unfilled(grad, input_channels, shape);
         let inputs = [Activation { tensor: grad, normalise: None }];
         self.between(Direction::Gather, &inputs, weights, None, &mut outputs);
         outputs
@@ -74,13 +73,8 @@ impl Engine {
         grad_bias: &mut [f32],
     ) {
         let (batch, channels, shape) = concatenated(inputs);
-        check_gradient(grad, batch, shape.map(|side| 2 * side));
-        assert_eq!(
-            grad_weights.len(),
-            channels * grad.channels() * TAPS,
-            "gradient of the weights"
-        );
-        assert_eq!(grad_bias.len(), grad.channels(), "gradient of the biases");
+        let output = (batch, shape.map(|side| 2 * side));
+        check_gradients(grad, output, (channels, TAPS), grad_weights, grad_bias);
         let fine = [Activation { tensor: grad, normalise: None }];
         self.between_weights(&fine, inputs, grad_weights);
         self.channel_sums(grad, grad_bias);
