@@ -6,6 +6,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::instruction_set::{InstructionSet, UnknownInstructionSet, VARIABLE};
 use crate::kernel::{peak::Peak, vector::dispatch};
+use crate::precision::{self, Precision, UnknownPrecision};
 
 /// Settings of an [`Engine`].
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,9 @@ pub struct EngineOptions {
     /// `SPOTLIGHT_INSTRUCTION_SET` names (`avx512`, `avx2`, `portable` or `exact`), or else the fastest one
     /// of this machine.
     pub instruction_set: Option<InstructionSet>,
+    /// How much rounding is allowed for speed; `None` takes what the environment variable
+    /// `SPOTLIGHT_PRECISION` names (`fast` or `precise`), or else `fast`.
+    pub precision: Option<Precision>,
 }
 
 /// Why an [`Engine`] cannot be made.
@@ -23,6 +27,8 @@ pub struct EngineOptions {
 pub enum EngineError {
     /// `SPOTLIGHT_INSTRUCTION_SET` holds a word that names no instruction set.
     UnknownInstructionSet(UnknownInstructionSet),
+    /// `SPOTLIGHT_PRECISION` holds a word that names no precision.
+    UnknownPrecision(UnknownPrecision),
     /// The instruction set asked for does not exist on this machine.
     MissingInstructionSet(InstructionSet),
     /// The system gave no threads.
@@ -33,6 +39,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownInstructionSet(unknown) => unknown.fmt(formatter),
+            Self::UnknownPrecision(unknown) => unknown.fmt(formatter),
             Self::MissingInstructionSet(set) => {
                 let names: Vec<_> =
                     InstructionSet::available().iter().map(ToString::to_string).collect();
@@ -51,7 +58,9 @@ impl std::error::Error for EngineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Threads(source) => Some(source),
-            Self::UnknownInstructionSet(_) | Self::MissingInstructionSet(_) => None,
+            Self::UnknownInstructionSet(_)
+            | Self::UnknownPrecision(_)
+            | Self::MissingInstructionSet(_) => None,
         }
     }
 }
@@ -78,6 +87,7 @@ impl std::error::Error for EngineError {
 pub struct Engine {
     pool: ThreadPool,
     instruction_set: InstructionSet,
+    precision: Precision,
 }
 
 impl Engine {
@@ -85,8 +95,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the instruction set asked for is unknown or missing on this machine, or the threads
-    /// cannot be started.
+    /// If the instruction set or the precision asked for is unknown or missing on this machine,
+    /// or the threads cannot be started.
     pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
         let forced = match (options.instruction_set, std::env::var(VARIABLE)) {
             (Some(set), _) => Some(set),
@@ -98,12 +108,17 @@ impl Engine {
         if !available.contains(&instruction_set) && instruction_set != InstructionSet::Exact {
             return Err(EngineError::MissingInstructionSet(instruction_set));
         }
+        let precision = match (options.precision, std::env::var(precision::VARIABLE)) {
+            (Some(precision), _) => precision,
+            (None, Ok(name)) => name.parse().map_err(EngineError::UnknownPrecision)?,
+            (None, Err(_)) => Precision::default(),
+        };
         let pool = ThreadPoolBuilder::new()
             .num_threads(options.threads.unwrap_or(0))
             .thread_name(|index| format!("engine-{index}"))
             .build()
             .map_err(EngineError::Threads)?;
-        Ok(Self { pool, instruction_set })
+        Ok(Self { pool, instruction_set, precision })
     }
 
     /// Number of threads.
@@ -116,6 +131,12 @@ impl Engine {
     #[must_use]
     pub fn instruction_set(&self) -> InstructionSet {
         self.instruction_set
+    }
+
+    /// How much rounding is allowed for speed.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Does nothing but multiply-adds in registers, some `rounds` of them on every thread, and

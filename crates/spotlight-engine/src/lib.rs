@@ -19,10 +19,13 @@ mod kernel;
 mod layer;
 mod memory;
 mod plan;
+mod precision;
 pub mod tensor;
 
 pub use adam::Adam;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use layer::Statistics;
+pub use memory::{HeapUse, heap_use};
+pub use precision::{Precision, UnknownPrecision};
 pub use tensor::{Activation, ScaleShift, Tensor};

@@ -1,33 +1,56 @@
-//! Aligned memory, and what is dropped of it kept for the next user.
+//! The memory of tensors and of scratch: one heap that is kept from step to step.
 //!
 //! A training step drops and makes the same tensors again and again. Fresh memory from the system
-//! costs a page fault for every four kilobytes, which is as much time as a light layer takes. So
-//! the memory of a dropped buffer is kept, but never more than the buffers in use once needed
-//! together: the peak of the process is what it would be without.
+//! costs a page fault for every four kilobytes, which would be as much time as a light layer
+//! takes. So the heap keeps what is dropped: after the first step, a step allocates nothing.
+//!
+//! ```text
+//! slabs   [ used | free |  used  ] [    free    ] [used|free]     from the system, 2 MiB aligned
+//! take    the smallest hole that is large enough; without one, a new slab
+//! give    a hole, joined with the holes beside it
+//! ```
+//! Where slabs and the wanted one together would go far beyond what was ever in use at once, empty
+//! slabs are given back to the system first. On Linux the slabs are made of large pages where the
+//! system has them: the kernels walk through many streams at a time.
 
 use std::{
+    collections::BTreeMap,
     ops::{Deref, DerefMut},
+    ptr::NonNull,
+    slice,
     sync::{Mutex, PoisonError},
 };
 
-/// Numbers in a cache line; vectors that lie in two lines are slow to load.
+mod system;
+
+/// Numbers in a cache line; every buffer starts and ends at one.
 const LINE: usize = 16;
+
+/// Slabs are multiples of this many numbers: two megabytes, a large page.
+const PAGE: usize = 512 * 1024;
+
+/// How much larger than the most in use at once the slabs may be before empty ones are given back.
+const SLACK: f64 = 1.25;
 
 /// Numbers in memory that starts at a cache line, with any content at first.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    /// Up to one line longer than needed, because only the part from `start` is aligned.
-    storage: Vec<f32>,
-    start: usize,
+    first: NonNull<f32>,
     len: usize,
 }
+
+// SAFETY: a buffer owns its numbers as a `Vec` does.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
 
 impl Buffer {
     /// A buffer of `len` numbers with any content.
     pub(crate) fn new(len: usize) -> Self {
-        let storage = take(len + LINE);
-        let past = storage.as_ptr().addr() / size_of::<f32>() % LINE;
-        Self { storage, start: (LINE - past) % LINE, len }
+        if len == 0 {
+            return Self { first: NonNull::dangling(), len };
+        }
+        Self { first: lock().take(len.next_multiple_of(LINE)), len }
     }
 }
 
@@ -35,74 +58,167 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.storage[self.start..self.start + self.len]
+        // SAFETY: the heap has lent these numbers to this buffer alone; the system gave them as
+        // zeros, so they were always numbers.
+        unsafe { slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.storage[self.start..self.start + self.len]
+        // SAFETY: as above.
+        unsafe { slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        give(std::mem::take(&mut self.storage));
+        if self.len > 0 {
+            lock().give(self.first, self.len.next_multiple_of(LINE));
+        }
     }
 }
 
-/// Kept memory and what decides how much to keep; sizes in numbers.
-struct Store {
-    buffers: Vec<Vec<f32>>,
-    kept: usize,
+/// What the heap holds, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeapUse {
+    /// In slabs from the system.
+    pub reserved: usize,
+    /// In tensors and scratch now.
+    pub used: usize,
+    /// In tensors and scratch at most so far.
+    pub peak: usize,
+    /// How often memory was asked of the system so far.
+    pub requests: usize,
+}
+
+/// What the heap of all engines of this process holds.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_engine::{Tensor, heap_use};
+///
+/// let tensor = Tensor::zeros(1, 16, [4, 4, 4]);
+/// assert!(heap_use().used >= 16 * 64 * 4);
+/// # drop(tensor);
+/// ```
+#[must_use]
+pub fn heap_use() -> HeapUse {
+    let heap = lock();
+    let bytes = |numbers: usize| numbers * size_of::<f32>();
+    HeapUse {
+        reserved: bytes(heap.reserved()),
+        used: bytes(heap.used),
+        peak: bytes(heap.peak),
+        requests: heap.requests,
+    }
+}
+
+/// A piece of memory from the system with its holes: where each starts, and its length.
+struct Slab {
+    first: NonNull<f32>,
+    len: usize,
+    holes: BTreeMap<usize, usize>,
+}
+
+// SAFETY: a slab owns its memory.
+unsafe impl Send for Slab {}
+
+struct Heap {
+    slabs: Vec<Slab>,
     used: usize,
     peak: usize,
+    requests: usize,
 }
 
-static STORE: Mutex<Store> = Mutex::new(Store { buffers: Vec::new(), kept: 0, used: 0, peak: 0 });
+static HEAP: Mutex<Heap> = Mutex::new(Heap { slabs: Vec::new(), used: 0, peak: 0, requests: 0 });
 
-/// A buffer of at least `len` numbers with any content.
-fn take(len: usize) -> Vec<f32> {
-    let mut store = STORE.lock().unwrap_or_else(PoisonError::into_inner);
-    // Not much longer than needed, so that small tensors do not hold the memory of large ones.
-    let fits = |buffer: &Vec<f32>| (len..=len + len / 8).contains(&buffer.len());
-    let found = (0..store.buffers.len())
-        .filter(|&index| fits(&store.buffers[index]))
-        .min_by_key(|&index| store.buffers[index].len());
-    let buffer = found.map(|index| store.buffers.remove(index));
-    let taken = buffer.as_ref().map_or(len, Vec::len);
-    if buffer.is_some() {
-        store.kept -= taken;
+fn lock() -> std::sync::MutexGuard<'static, Heap> {
+    HEAP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Heap {
+    fn reserved(&self) -> usize {
+        self.slabs.iter().map(|slab| slab.len).sum()
     }
-    store.used += taken;
-    store.peak = store.peak.max(store.used);
-    let surplus = store.trim();
-    drop(store);
-    drop(surplus);
-    // Zeroed pages come from the system untouched: the first writer pays for them, in parallel.
-    buffer.unwrap_or_else(|| vec![0.0; len])
-}
 
-/// Takes a buffer back.
-fn give(buffer: Vec<f32>) {
-    let mut store = STORE.lock().unwrap_or_else(PoisonError::into_inner);
-    store.used -= buffer.len();
-    store.kept += buffer.len();
-    store.buffers.push(buffer);
-    let surplus = store.trim();
-    drop(store);
-    drop(surplus);
-}
+    /// `len` numbers, a multiple of a line.
+    fn take(&mut self, len: usize) -> NonNull<f32> {
+        self.used += len;
+        self.peak = self.peak.max(self.used);
+        let (slab, start) = self.hole(len).unwrap_or_else(|| {
+            self.grow(len);
+            (self.slabs.len() - 1, 0)
+        });
+        self.slabs[slab].take(start, len)
+    }
 
-impl Store {
-    /// Removes the oldest buffers until used and kept ones together are no more than the peak.
-    fn trim(&mut self) -> Vec<Vec<f32>> {
-        let mut count = 0;
-        while self.used + self.kept > self.peak {
-            self.kept -= self.buffers[count].len();
-            count += 1;
+    /// The smallest hole of at least `len` numbers.
+    fn hole(&self, len: usize) -> Option<(usize, usize)> {
+        let slabs = self.slabs.iter().enumerate();
+        let holes = slabs.flat_map(|(index, slab)| {
+            slab.holes.iter().map(move |(&start, &size)| (size, index, start))
+        });
+        holes.filter(|&(size, ..)| size >= len).min().map(|(_, slab, start)| (slab, start))
+    }
+
+    /// A new slab of at least `len` numbers.
+    fn grow(&mut self, len: usize) {
+        let len = len.next_multiple_of(PAGE);
+        let most = (self.peak as f64 * SLACK) as usize;
+        let mut reserved = self.reserved();
+        self.slabs.retain(|slab| {
+            let keep = reserved + len <= most || !slab.is_empty();
+            if !keep {
+                reserved -= slab.len;
+                system::give(slab.first, slab.len);
+            }
+            keep
+        });
+        self.requests += 1;
+        let first = system::take(len);
+        self.slabs.push(Slab { first, len, holes: BTreeMap::from([(0, len)]) });
+    }
+
+    fn give(&mut self, first: NonNull<f32>, len: usize) {
+        self.used -= len;
+        let slab = self.slabs.iter_mut().find_map(|slab| {
+            let start = first.addr().get().checked_sub(slab.first.addr().get())?;
+            let start = start / size_of::<f32>();
+            (start < slab.len).then_some((slab, start))
+        });
+        if let Some((slab, start)) = slab {
+            slab.give(start, len);
         }
-        self.buffers.drain(..count).collect()
+    }
+}
+
+impl Slab {
+    fn is_empty(&self) -> bool {
+        self.holes.get(&0) == Some(&self.len)
+    }
+
+    /// Takes the first numbers of a hole.
+    fn take(&mut self, start: usize, len: usize) -> NonNull<f32> {
+        let size = self.holes.remove(&start).unwrap_or_default();
+        if size > len {
+            self.holes.insert(start + len, size - len);
+        }
+        // SAFETY: the hole lies in the slab.
+        unsafe { self.first.add(start) }
+    }
+
+    /// Makes a hole and joins it with those beside it.
+    fn give(&mut self, mut start: usize, mut len: usize) {
+        if let Some(after) = self.holes.remove(&(start + len)) {
+            len += after;
+        }
+        let before = self.holes.range(..start).next_back().map(|(&start, &len)| (start, len));
+        if let Some((first, size)) = before.filter(|(first, size)| first + size == start) {
+            (start, len) = (first, size + len);
+        }
+        self.holes.insert(start, len);
     }
 }
 
@@ -110,14 +226,50 @@ impl Store {
 mod tests {
     use super::*;
 
+    fn heap() -> Heap {
+        Heap { slabs: Vec::new(), used: 0, peak: 0, requests: 0 }
+    }
+
     #[test]
-    fn kept_memory_stays_below_the_peak() {
-        let mut store = Store { buffers: Vec::new(), kept: 0, used: 30, peak: 50 };
-        for len in [10, 5, 10] {
-            store.buffers.push(vec![0.0; len]);
-            store.kept += len;
+    fn holes_are_joined_and_used_again() {
+        let mut heap = heap();
+        let places: Vec<_> = (0..4).map(|_| heap.take(PAGE / 4)).collect();
+        assert_eq!((heap.slabs.len(), heap.requests), (1, 1));
+        for index in [0, 2, 1, 3] {
+            heap.give(places[index], PAGE / 4);
         }
-        let surplus: Vec<_> = store.trim().iter().map(Vec::len).collect();
-        assert_eq!((surplus, store.kept), (vec![10], 15));
+        assert!(heap.slabs[0].is_empty() && heap.used == 0);
+        assert_eq!(heap.take(PAGE), places[0]);
+        assert_eq!(heap.requests, 1);
+    }
+
+    #[test]
+    fn the_smallest_hole_that_fits_is_taken() {
+        let mut heap = heap();
+        let places: Vec<_> = [8, 1, 2, 1].map(|lines| heap.take(lines * LINE)).into();
+        heap.give(places[0], 8 * LINE);
+        heap.give(places[2], 2 * LINE);
+        assert_eq!(heap.take(2 * LINE), places[2]);
+        assert_eq!(heap.take(3 * LINE), places[0]);
+    }
+
+    #[test]
+    fn empty_slabs_go_back_when_other_sizes_come() {
+        let mut heap = heap();
+        for pages in 1..20 {
+            let place = heap.take(pages * PAGE);
+            assert!(heap.reserved() as f64 <= SLACK * heap.peak as f64);
+            heap.give(place, pages * PAGE);
+        }
+        let place = heap.take(PAGE);
+        assert_eq!(heap.requests, 19);
+        heap.give(place, PAGE);
+    }
+
+    #[test]
+    fn buffers_are_aligned_and_empty_ones_cost_nothing() {
+        let buffers: Vec<_> = [1, 15, 16, 17, 100_000].map(Buffer::new).into();
+        assert!(buffers.iter().all(|buffer| buffer.as_ptr().addr() % 64 == 0));
+        assert!(Buffer::new(0).is_empty());
     }
 }

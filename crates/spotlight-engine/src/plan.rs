@@ -2,7 +2,13 @@
 
 use std::ops::Range;
 
-use crate::{kernel::source::Region, tensor::BLOCK};
+use crate::{
+    kernel::{
+        source::Region,
+        winograd::{self, POINTS, TILE},
+    },
+    tensor::BLOCK,
+};
 
 /// Numbers of input a task copies at a time: half a megabyte, half of a usual second-level cache.
 const SCRATCH: usize = 128 * 1024;
@@ -93,6 +99,91 @@ fn best_box(lines: usize, depth: usize, height: usize) -> (usize, usize) {
         }
     }
     best
+}
+
+/// An algorithm of the 3×3×3 convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Direct,
+    Winograd,
+}
+
+/// What the transforms of a tile cost a channel, and what those of a weight cost, in
+/// multiply-adds. Measured with AVX-512 on two cores; the choices between algorithms do not
+/// hang on the exact values.
+const TILE_COST: f64 = 600.0;
+const WEIGHT_COST: f64 = 60.0;
+
+/// Up to this many channels count as very few: the direct kernels have a way of their own for them.
+pub(crate) const FEW: usize = 4;
+
+/// The faster algorithm for a convolution or its gradients.
+///
+/// The direct sum takes `27 · in · out` multiply-adds a voxel; Winograd's `108 · in · out` for
+/// each tile of sixteen, the transforms of the tiles, and those of `108 · in · out` weights. The
+/// choice must not depend on the number of threads or on the clock: the same work gives the same
+/// bits on every machine with these instructions.
+pub(crate) fn algorithm(
+    batch: usize,
+    [depth, height, width]: [usize; 3],
+    inputs: usize,
+    outputs: usize,
+) -> Algorithm {
+    if inputs.min(outputs) <= FEW {
+        return Algorithm::Direct;
+    }
+    let planes = (batch * depth) as f64;
+    let pairs = (inputs.next_multiple_of(BLOCK) * outputs.next_multiple_of(BLOCK)) as f64;
+    let channels = (inputs.next_multiple_of(BLOCK) + outputs.next_multiple_of(BLOCK)) as f64;
+    let tiles = planes * (height.div_ceil(TILE) * width.div_ceil(TILE)) as f64;
+    let direct = 27.0 * pairs * planes * (height * width) as f64;
+    let winograd = tiles * (108.0 * pairs + TILE_COST * channels) + WEIGHT_COST * 108.0 * pairs;
+    if winograd < direct { Algorithm::Winograd } else { Algorithm::Direct }
+}
+
+/// Numbers that the transformed tiles of a region should have: a megabyte and a half.
+const PANELS: usize = 384 * 1024;
+
+/// Tiles of a plane that a region should have, and rows of the products of matrices.
+const TILES: usize = 16;
+const ROWS: usize = 128;
+
+/// Regions of tiles for a Winograd convolution, whole along z, and the number of planes to compute
+/// together. `blocks` are those of input and output together. Depends on nothing else, so that
+/// sums over regions are the same for any number of threads.
+pub(crate) fn tile_regions(
+    batch: usize,
+    [depth, height, width]: [usize; 3],
+    blocks: usize,
+) -> (Vec<winograd::Region>, usize) {
+    let (rows, columns) = (height.div_ceil(TILE), width.div_ceil(TILE));
+    let strips = even_parts(columns, TILES);
+    let rows = even_parts(rows, (TILES / strips[0].len()).max(1));
+    let tiles = rows[0].len() * strips[0].len();
+    let plane = POINTS * BLOCK * blocks * tiles;
+    let planes = (PANELS / plane).saturating_sub(1).min(ROWS.div_ceil(tiles)).clamp(1, depth);
+    // Small volumes: several samples together.
+    let samples = if tiles == height.div_ceil(TILE) * columns && planes == depth {
+        ROWS.div_ceil(tiles * depth)
+    } else {
+        1
+    };
+    let mut regions = Vec::new();
+    for samples in even_parts(batch, samples) {
+        for rows in &rows {
+            for columns in &strips {
+                let (samples, rows, columns) = (samples.clone(), rows.clone(), columns.clone());
+                regions.push(winograd::Region { samples, z: 0..depth, rows, columns });
+            }
+        }
+    }
+    (regions, depth.div_ceil(depth.div_ceil(planes)))
+}
+
+/// `0..len` in parts of nearly the same length, at most `most` each.
+fn even_parts(len: usize, most: usize) -> Vec<Range<usize>> {
+    let step = len.div_ceil(len.div_ceil(most));
+    (0..len).step_by(step).map(|start| start..(start + step).min(len)).collect()
 }
 
 /// `0..len` in parts of nearly the same length, at most `most` each; cuts lie at multiples of four

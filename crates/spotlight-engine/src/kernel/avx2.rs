@@ -22,6 +22,7 @@ pub(crate) unsafe fn run<T: Task>(task: T) -> T::Output {
 // SAFETY (all blocks): the trait's callers vouch for AVX2, FMA and for sixteen valid numbers.
 impl Vector for Avx2 {
     const ACCUMULATORS: usize = 4;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -48,6 +49,12 @@ impl Vector for Avx2 {
     unsafe fn add(self, other: Self) -> Self {
         // SAFETY: see above.
         unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: see above.
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
     }
 
     #[inline(always)]

@@ -22,6 +22,7 @@ pub(crate) unsafe fn run<T: Task>(task: T) -> T::Output {
 // SAFETY (all blocks): the trait's callers vouch for AVX-512F and for sixteen valid numbers.
 impl Vector for Avx512 {
     const ACCUMULATORS: usize = 24;
+    const ROWS: usize = 12;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -45,6 +46,12 @@ impl Vector for Avx512 {
     unsafe fn add(self, other: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_add_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm512_sub_ps(self.0, other.0) })
     }
 
     #[inline(always)]

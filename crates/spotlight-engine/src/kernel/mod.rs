@@ -15,3 +15,4 @@ pub(crate) mod peak;
 mod portable;
 pub(crate) mod source;
 pub(crate) mod vector;
+pub(crate) mod winograd;

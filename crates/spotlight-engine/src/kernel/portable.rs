@@ -11,6 +11,7 @@ pub(crate) struct Portable([f32; 16]);
 impl Vector for Portable {
     // The 128-bit targets with 32 registers (64-bit ARM) hold twice as many as x86-64's SSE2.
     const ACCUMULATORS: usize = 2;
+    const ROWS: usize = 2;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -32,6 +33,11 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(from_fn(|i| self.0[i] - other.0[i]))
     }
 
     #[inline(always)]

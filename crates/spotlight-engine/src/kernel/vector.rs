@@ -19,11 +19,14 @@ use crate::instruction_set::InstructionSet;
 pub(crate) trait Vector: Copy {
     /// How many vectors a kernel may use as accumulators without running out of registers.
     const ACCUMULATORS: usize;
+    /// How many rows of a product of matrices a kernel may sum at once.
+    const ROWS: usize;
 
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
     /// `self * factor + summand`; fused where the set can.
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
     /// The positive part; NaN stays NaN.

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{check_gradients, concatenated, partial::Partial, unfilled};
 use crate::{
-    Engine, InstructionSet,
+    Engine, InstructionSet, Precision,
     kernel::{
         conv3::{Convolve, Target},
         conv3_weights::{self, Correlate},
@@ -15,15 +15,12 @@ use crate::{
         source::{Channels, Shared, Source, sources},
         vector::dispatch,
     },
-    plan::{regions, strips},
+    plan::{self, Algorithm, FEW, regions, strips},
     tensor::{Activation, BLOCK, Tensor},
 };
 
 /// Tasks a thread should have at least, so that all finish at about the same time.
 const TASKS_PER_THREAD: usize = 4;
-
-/// Up to this many outputs count as very few.
-const FEW: usize = 4;
 
 const CONV3: Geometry = Geometry::CONV3;
 
@@ -110,6 +107,10 @@ impl Engine {
             naive::round(&naive::backward_weights(&Planar::of(inputs), &dy, CONV3), grad_weights);
             return self.channel_sums(grad, grad_bias);
         }
+        if self.algorithm(batch, shape, channels, grad.channels()) == Algorithm::Winograd {
+            self.winograd_weights(inputs, grad, grad_weights);
+            return self.channel_sums(grad, grad_bias);
+        }
         let vectors = [Activation { tensor: grad, normalise: None }];
         let (inputs, vectors) = (sources(inputs), sources(&vectors));
         let [out, input] = [channels * TAPS, TAPS];
@@ -127,6 +128,20 @@ impl Engine {
 }
 
 impl Engine {
+    /// The algorithm for a convolution or its gradients.
+    fn algorithm(
+        &self,
+        batch: usize,
+        shape: [usize; 3],
+        inputs: usize,
+        outputs: usize,
+    ) -> Algorithm {
+        match self.precision() {
+            Precision::Fast => plan::algorithm(batch, shape, inputs, outputs),
+            Precision::Precise => Algorithm::Direct,
+        }
+    }
+
     /// Convolves `inputs` into `outputs`, both concatenated along the channels.
     fn convolve(
         &self,
@@ -137,6 +152,12 @@ impl Engine {
         outputs: &mut [Tensor],
     ) {
         let (batch, _, shape) = concatenated(inputs);
+        let channels = |of: usize, more: &Tensor| of + more.channels();
+        let ins = inputs.iter().map(|input| input.tensor).fold(0, channels);
+        let outs = outputs.iter().fold(0, channels);
+        if self.algorithm(batch, shape, ins, outs) == Algorithm::Winograd {
+            return self.winograd(inputs, weights, order, bias, outputs);
+        }
         let sources = sources(inputs);
         let from: Vec<_> = sources.iter().map(|source| source.channels).collect();
         let (to, targets) = targets(outputs, bias);

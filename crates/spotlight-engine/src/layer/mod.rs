@@ -6,6 +6,7 @@ mod down;
 mod half;
 mod partial;
 mod up;
+mod winograd;
 
 #[cfg(test)]
 mod oracle_tests;
@@ -13,6 +14,8 @@ mod oracle_tests;
 mod tests;
 #[cfg(test)]
 mod thread_tests;
+#[cfg(test)]
+mod winograd_tests;
 
 pub use batch_norm::Statistics;
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::tests::{numbers, tensor};
 use crate::{
-    Activation, Engine, EngineOptions, InstructionSet, ScaleShift, Tensor,
+    Activation, Engine, EngineOptions, InstructionSet, Precision, ScaleShift, Tensor,
     kernel::naive::{self, Geometry, Planar},
     tensor::BLOCK,
 };
@@ -19,20 +19,20 @@ fn law(channels: usize, seed: u64) -> ScaleShift {
 
 fn engines() -> Vec<Engine> {
     let engine = |set| {
-        let options = EngineOptions { threads: Some(2), instruction_set: Some(set) };
-        Engine::new(&options).unwrap()
+        let (instruction_set, precision) = (Some(set), Some(Precision::Precise));
+        Engine::new(&EngineOptions { threads: Some(2), instruction_set, precision }).unwrap()
     };
     InstructionSet::available().into_iter().chain([InstructionSet::Exact]).map(engine).collect()
 }
 
 /// A layer's inputs, the second one normalised on load.
-struct Inputs {
+pub(super) struct Inputs {
     tensors: Vec<Tensor>,
     laws: Vec<Option<ScaleShift>>,
 }
 
 impl Inputs {
-    fn new(batch: usize, channels: &[usize], shape: [usize; 3], seed: u64) -> Self {
+    pub(super) fn new(batch: usize, channels: &[usize], shape: [usize; 3], seed: u64) -> Self {
         let seeds = seed..;
         let tensors =
             channels.iter().zip(seeds).map(|(&c, seed)| tensor(batch, c, shape, seed)).collect();
@@ -41,7 +41,7 @@ impl Inputs {
         Self { tensors, laws }
     }
 
-    fn activations(&self) -> Vec<Activation<'_>> {
+    pub(super) fn activations(&self) -> Vec<Activation<'_>> {
         let pairs = self.tensors.iter().zip(&self.laws);
         pairs.map(|(tensor, law)| Activation { tensor, normalise: law.as_ref() }).collect()
     }
@@ -56,7 +56,7 @@ fn check(what: &str, engine: &Engine, found: &Tensor, wanted: &Tensor) {
 }
 
 #[track_caller]
-fn check_padding(tensor: &Tensor) {
+pub(super) fn check_padding(tensor: &Tensor) {
     let last = tensor.channels() - (tensor.blocks() - 1) * BLOCK;
     for sample in 0..tensor.batch() {
         for voxel in tensor.block(sample, tensor.blocks() - 1) {
@@ -151,7 +151,7 @@ fn check_up2(batch: usize, channels: &[usize], out: usize, coarse: [usize; 3], s
 }
 
 /// One or two inputs with up to forty channels together.
-fn some_channels() -> impl Strategy<Value = Vec<usize>> {
+pub(super) fn some_channels() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![prop::collection::vec(1_usize..=40, 1), prop::collection::vec(1_usize..=20, 2),]
 }
 

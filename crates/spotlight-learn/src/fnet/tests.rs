@@ -128,7 +128,7 @@ fn transparent(depth: usize) -> Fnet {
 #[test]
 fn halo_is_the_furthest_that_one_voxel_reaches() {
     let portable = Some(InstructionSet::Portable);
-    let options = EngineOptions { threads: Some(2), instruction_set: portable };
+    let options = EngineOptions { threads: Some(2), instruction_set: portable, precision: None };
     let engine = Engine::new(&options).unwrap();
     for depth in 0..=2 {
         let halo = receptive_field_halo(depth);

@@ -190,7 +190,7 @@ pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Find
     let Setting { folder, overwrite, threads, stop } = setting;
     check_free(folder, overwrite)?;
     let started = Started::now();
-    let engine = Engine::new(&EngineOptions { threads, instruction_set: None })?;
+    let engine = Engine::new(&EngineOptions { threads, ..EngineOptions::default() })?;
     let manifest = make_stacks(options, setting, tell)?;
     let [learnt, validated] =
         [Split::Train, Split::Validate].map(|part| manifest.rows_of(part).collect::<Vec<_>>());

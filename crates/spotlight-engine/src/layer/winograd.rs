@@ -1,0 +1,351 @@
+//! The 3×3×3 convolution by Winograd's algorithm: regions and phases dealt to the threads.
+//!
+//! A region goes through three phases: transform the input, multiply, transform the output. Where
+//! there are regions enough, each thread takes regions of its own; otherwise the parts of every
+//! phase are dealt, too. The sums of a voxel have one order, however the work is dealt.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::conv::targets;
+use crate::{
+    Engine,
+    kernel::{
+        conv3::Target,
+        pack::{Order, TAPS},
+        source::{Channels, Shared, Source, sources},
+        vector::dispatch,
+        winograd::{
+            POINTS, Panel, Region,
+            correlate::{Correlate, Sums},
+            input::{TransformGradient, TransformInput},
+            multiply::Multiply,
+            output::TransformOutput,
+            roll,
+            weights::{Gradient, TransformWeights, Transformed},
+        },
+    },
+    memory::Buffer,
+    plan::tile_regions,
+    tensor::{Activation, BLOCK, Tensor},
+};
+
+/// Regions a thread should have at least to be busy with regions alone.
+const REGIONS_PER_THREAD: usize = 4;
+
+/// What all regions of one convolution share.
+struct Convolution<'a> {
+    engine: &'a Engine,
+    sources: &'a [Source<'a>],
+    channels: &'a [Channels],
+    weights: &'a Transformed,
+    targets: &'a [Target],
+    shape: [usize; 3],
+    /// Whether the parts of a phase are dealt to the threads.
+    deal: bool,
+}
+
+/// Some planes of a region, and which planes of the input panel are in the volume.
+struct Group<'a> {
+    region: &'a Region,
+    input: Panel,
+    output: Panel,
+    inside: Range<usize>,
+    values: Shared,
+    products: Shared,
+}
+
+impl Engine {
+    /// Convolves `inputs` into `outputs`, both concatenated along the channels.
+    pub(super) fn winograd(
+        &self,
+        inputs: &[Activation<'_>],
+        weights: &[f32],
+        order: Order,
+        bias: Option<&[f32]>,
+        outputs: &mut [Tensor],
+    ) {
+        let (batch, shape) = (inputs[0].tensor.batch(), inputs[0].tensor.shape());
+        let sources = sources(inputs);
+        let channels: Vec<_> = sources.iter().map(|source| source.channels).collect();
+        let (to, targets) = targets(outputs, bias);
+        let (regions, planes) = tile_regions(batch, shape, sources.len() + targets.len());
+        let deal = regions.len() < REGIONS_PER_THREAD * self.threads();
+        self.install(|| {
+            let weights = self.transform_weights(weights, order, &channels, &to);
+            let (sources, channels, targets) = (&sources, &channels, &targets);
+            let weights = &weights;
+            let convolution = Convolution {
+                engine: self,
+                sources,
+                channels,
+                weights,
+                targets,
+                shape,
+                deal,
+            };
+            regions.par_iter().for_each(|region| convolution.region(region, planes));
+        });
+    }
+
+    /// The weights' points.
+    fn transform_weights(
+        &self,
+        weights: &[f32],
+        order: Order,
+        inputs: &[Channels],
+        outputs: &[Channels],
+    ) -> Transformed {
+        let count = inputs.iter().map(|input| input.count).sum();
+        let mut transformed = Transformed::unfilled(count, outputs.len(), 2);
+        let to = Shared::new(&mut transformed.values);
+        let layout = &transformed;
+        (0..outputs.len() * inputs.len()).into_par_iter().for_each(|pair| {
+            let (block, input) = (pair / inputs.len(), inputs[pair % inputs.len()]);
+            let output = outputs[block];
+            let task = TransformWeights { weights, order, input, output, block, layout, to };
+            // SAFETY: the engine has checked the instruction set; every pair of blocks has its own
+            // part of the buffer, which nobody reads before all are done.
+            unsafe { dispatch(self.instruction_set(), task) }
+        });
+        transformed
+    }
+}
+
+impl Convolution<'_> {
+    /// Computes all planes of a region, some at a time.
+    fn region(&self, region: &Region, planes: usize) {
+        let panels = |planes: usize| {
+            let (samples, tiles) = (region.samples.len(), region.tiles());
+            let input = Panel { blocks: self.sources.len(), samples, planes: planes + 2, tiles };
+            (input, Panel { blocks: self.targets.len(), samples, planes, tiles })
+        };
+        let (input, output) = panels(planes);
+        let mut values = Buffer::new(input.len());
+        let mut products = Buffer::new(output.len());
+        let (values, products) = (Shared::new(&mut values), Shared::new(&mut products));
+        let mut kept = 0;
+        for start in region.z.clone().step_by(planes) {
+            let z = start..(start + planes).min(region.z.end);
+            let inside = 1 - start.min(1)..(z.len() + 2).min(self.shape[0] + 1 - start);
+            let (input, output) = panels(z.len());
+            let region = region.planes(z.clone());
+            if z.len() < planes {
+                // Another layout: nothing can be kept.
+                kept = 0;
+            }
+            let group = Group { region: &region, input, output, inside, values, products };
+            self.planes(&group, kept);
+            if z.end < self.shape[0] {
+                // SAFETY: the panel is this task's own, and all of its phases are over.
+                unsafe { roll(&input, values) }
+                kept = 2;
+            }
+        }
+    }
+
+    /// The three phases for some planes, of which the first `kept` are transformed already.
+    fn planes(&self, group: &Group<'_>, kept: usize) {
+        let Group { region, input, output, inside, values, products } = group;
+        let (shape, set) = (self.shape, self.engine.instruction_set());
+        let (from, to) = (*values, *products);
+        let planes = kept.max(inside.start)..inside.end;
+        each(self.deal, planes.len() * self.sources.len(), |part| {
+            let (block, plane) = (part / planes.len(), planes.start + part % planes.len());
+            let source = &self.sources[block];
+            let task =
+                TransformInput { source, region, shape, panel: input, block, plane, to: from };
+            // SAFETY: the engine has checked the instruction set; every part writes its own plane
+            // and block of the panel.
+            unsafe { dispatch(set, task) }
+        });
+        let groups = self.weights.groups();
+        each(self.deal, POINTS * groups, |part| {
+            let (point, group) = (part / groups, part % groups);
+            let (weights, channels, inside) = (self.weights, self.channels, inside.clone());
+            let task =
+                Multiply { point, group, weights, channels, input, output, inside, from, to };
+            // SAFETY: as above; every part writes its own point and blocks.
+            unsafe { dispatch(set, task) }
+        });
+        each(self.deal, region.z.len() * self.targets.len(), |part| {
+            let (block, plane) = (part / region.z.len(), part % region.z.len());
+            let target = &self.targets[block];
+            let task =
+                TransformOutput { target, region, shape, panel: output, block, plane, from: to };
+            // SAFETY: as above; every part writes its own voxels of the output, which is borrowed
+            // for as long as the tasks run.
+            unsafe { dispatch(set, task) }
+        });
+    }
+}
+
+/// Numbers that the sums of all parts together may have: sixteen megabytes.
+const PART_SUMS: usize = 4 * 1024 * 1024;
+
+/// Parts that there should be, so that many cores are busy without further dealing.
+const PARTS: usize = 16;
+
+/// What all parts of one correlation share.
+struct Correlation<'a> {
+    engine: &'a Engine,
+    inputs: &'a [Source<'a>],
+    gradients: &'a [Source<'a>],
+    shape: [usize; 3],
+    layout: Sums,
+    deal: bool,
+}
+
+impl Engine {
+    /// Overwrites `grad_weights` with the sums of the products of `inputs` and `grad`.
+    pub(super) fn winograd_weights(
+        &self,
+        inputs: &[Activation<'_>],
+        grad: &Tensor,
+        grad_weights: &mut [f32],
+    ) {
+        let (batch, shape) = (grad.batch(), grad.shape());
+        let gradients = [Activation { tensor: grad, normalise: None }];
+        let (inputs, gradients) = (sources(inputs), sources(&gradients));
+        let (inputs, gradients) = (&inputs, &gradients);
+        let layout = Sums { inputs: inputs.len(), outputs: gradients.len() };
+        let (regions, planes) = tile_regions(batch, shape, inputs.len() + gradients.len());
+        // The same for any number of threads, and so are the sums.
+        let parts = (PART_SUMS / layout.len()).clamp(1, PARTS).min(regions.len());
+        let step = regions.len().div_ceil(parts);
+        let parts: Vec<_> = regions.chunks(step).collect();
+        let deal = parts.len() < REGIONS_PER_THREAD * self.threads();
+        let correlation =
+            Correlation { engine: self, inputs, gradients, shape, layout, deal };
+        self.install(|| {
+            let mut sums = Buffer::new(parts.len() * layout.len());
+            let of_parts = sums.par_chunks_exact_mut(layout.len()).zip(&parts);
+            of_parts.for_each(|(sums, regions)| {
+                sums.fill(0.0);
+                let sums = Shared::new(sums);
+                regions.iter().for_each(|region| correlation.region(region, planes, sums));
+            });
+            correlation.store(&mut sums, grad_weights);
+        });
+    }
+}
+
+impl Correlation<'_> {
+    /// Adds the products of all planes of a region to the sums, some planes at a time.
+    fn region(&self, region: &Region, planes: usize, sums: Shared) {
+        let (samples, tiles) = (region.samples.len(), region.tiles());
+        let panels = |planes: usize| {
+            let input = Panel { blocks: self.inputs.len(), samples, planes: planes + 2, tiles };
+            (input, Panel { blocks: self.gradients.len(), samples, planes, tiles })
+        };
+        let (input, gradient) = panels(planes);
+        let (mut values, mut slopes) = (Buffer::new(input.len()), Buffer::new(gradient.len()));
+        let (values, slopes) = (Shared::new(&mut values), Shared::new(&mut slopes));
+        let mut kept = 0;
+        for start in region.z.clone().step_by(planes) {
+            let z = start..(start + planes).min(region.z.end);
+            let inside = 1 - start.min(1)..(z.len() + 2).min(self.shape[0] + 1 - start);
+            let (input, output) = panels(z.len());
+            let region = region.planes(z.clone());
+            if z.len() < planes {
+                kept = 0;
+            }
+            let products = slopes;
+            let group = Group { region: &region, input, output, inside, values, products };
+            self.planes(&group, kept, sums);
+            if z.end < self.shape[0] {
+                // SAFETY: the panel is this task's own, and all of its phases are over.
+                unsafe { roll(&input, values) }
+                kept = 2;
+            }
+        }
+    }
+
+    fn planes(&self, group: &Group<'_>, kept: usize, sums: Shared) {
+        let Group { region, input, output, inside, values, products } = group;
+        let (shape, set) = (self.shape, self.engine.instruction_set());
+        let (from, with) = (*values, *products);
+        let planes = kept.max(inside.start)..inside.end;
+        each(self.deal, planes.len() * self.inputs.len(), |part| {
+            let (block, plane) = (part / planes.len(), planes.start + part % planes.len());
+            let source = &self.inputs[block];
+            let task =
+                TransformInput { source, region, shape, panel: input, block, plane, to: from };
+            // SAFETY: the engine has checked the instruction set; every part writes its own plane
+            // and block of the panel.
+            unsafe { dispatch(set, task) }
+        });
+        each(self.deal, region.z.len() * self.gradients.len(), |part| {
+            let (block, plane) = (part / region.z.len(), part % region.z.len());
+            let source = &self.gradients[block];
+            let task =
+                TransformGradient { source, region, shape, panel: output, block, plane, to: with };
+            // SAFETY: as above.
+            unsafe { dispatch(set, task) }
+        });
+        each(self.deal, POINTS * self.inputs.len(), |part| {
+            let (point, block) = (part / self.inputs.len(), part % self.inputs.len());
+            let (channels, inside, layout) =
+                (self.inputs[block].channels.count, inside.clone(), self.layout);
+            let gradient = output;
+            let task = Correlate {
+                point,
+                block,
+                channels,
+                input,
+                gradient,
+                inside,
+                from,
+                with,
+                layout,
+                sums,
+            };
+            // SAFETY: as above; every part adds to sums of its own.
+            unsafe { dispatch(set, task) }
+        });
+    }
+
+    /// Adds the sums of all parts in their order and transforms them to the gradient of the
+    /// weights, (out, in, 3, 3, 3).
+    fn store(&self, sums: &mut [f32], grad_weights: &mut [f32]) {
+        let Self { layout, inputs, gradients, .. } = *self;
+        let (total, more) = sums.split_at_mut(layout.len());
+        let more = &*more;
+        total.par_chunks_mut(layout.point()).enumerate().for_each(|(point, total)| {
+            for part in more.chunks_exact(layout.len()) {
+                let part = &part[point * layout.point()..][..layout.point()];
+                total.iter_mut().zip(part).for_each(|(total, more)| *total += more);
+            }
+        });
+        let (from, to) = (Shared::new(total), Shared::new(grad_weights));
+        let channels: usize = inputs.iter().map(|source| source.channels.count).sum();
+        (0..inputs.len() * gradients.len()).into_par_iter().for_each(|pair| {
+            let (input, output) = (pair / gradients.len(), pair % gradients.len());
+            let (x, dy) = (inputs[input].channels, gradients[output].channels);
+            for channel in 0..x.count {
+                let from = from.offset(layout.offset(input, output) + channel * BLOCK);
+                let task = Gradient { from, point: layout.point(), tap: BLOCK * BLOCK };
+                // SAFETY: the engine has checked the instruction set; the sums are complete.
+                let taps = unsafe { dispatch(self.engine.instruction_set(), task) };
+                for lane in 0..dy.count {
+                    let place = ((dy.first + lane) * channels + x.first + channel) * TAPS;
+                    // SAFETY: the taps of one pair of channels, which belongs to one pair of
+                    // blocks; the weights are borrowed for as long as the tasks run.
+                    let weights =
+                        unsafe { std::slice::from_raw_parts_mut(to.get().add(place), TAPS) };
+                    weights.iter_mut().zip(&taps).for_each(|(to, tap)| *to = tap[lane]);
+                }
+            }
+        });
+    }
+}
+
+/// Calls `work` for every part, on all threads if the parts are to be dealt.
+fn each(deal: bool, parts: usize, work: impl Fn(usize) + Sync) {
+    if deal {
+        (0..parts).into_par_iter().for_each(&work);
+    } else {
+        (0..parts).for_each(work);
+    }
+}
