@@ -30,7 +30,7 @@ const LINE: usize = 16;
 const PAGE: usize = 512 * 1024;
 
 /// How much larger than the most in use at once the slabs may be before empty ones are given back.
-const SLACK: f64 = 1.25;
+const SLACK: f64 = 1.5;
 
 /// Numbers in memory that starts at a cache line, with any content at first.
 #[derive(Debug)]

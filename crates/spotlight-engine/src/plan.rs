@@ -141,33 +141,34 @@ pub(crate) fn algorithm(
     if winograd < direct { Algorithm::Winograd } else { Algorithm::Direct }
 }
 
-/// Numbers that the transformed tiles of a region should have: a megabyte and a half.
-const PANELS: usize = 384 * 1024;
+/// Numbers that the transformed tiles of a region should have: three megabytes.
+const PANELS: usize = 768 * 1024;
 
-/// Tiles of a plane that a region should have, and rows of the products of matrices.
+/// Tiles of a plane that a region should have.
 const TILES: usize = 16;
-const ROWS: usize = 128;
 
 /// Regions of tiles for a Winograd convolution, whole along z, and the number of planes to compute
-/// together. `blocks` are those of input and output together. Depends on nothing else, so that
-/// sums over regions are the same for any number of threads.
+/// together. Depends on nothing else, so that sums over regions are the same for any number of
+/// threads.
+///
+/// The weights of a point are read once for all rows (tiles) of the planes that are computed
+/// together, so there should be about as many rows as channels, and the tiles should fit the cache
+/// of a core.
 pub(crate) fn tile_regions(
     batch: usize,
     [depth, height, width]: [usize; 3],
-    blocks: usize,
+    [inputs, outputs]: [usize; 2],
 ) -> (Vec<winograd::Region>, usize) {
+    let rows_wanted = (BLOCK * inputs.max(outputs)).max(128);
     let (rows, columns) = (height.div_ceil(TILE), width.div_ceil(TILE));
     let strips = even_parts(columns, TILES);
     let rows = even_parts(rows, (TILES / strips[0].len()).max(1));
     let tiles = rows[0].len() * strips[0].len();
-    let plane = POINTS * BLOCK * blocks * tiles;
-    let planes = (PANELS / plane).saturating_sub(1).min(ROWS.div_ceil(tiles)).clamp(1, depth);
-    // Small volumes: several samples together.
-    let samples = if tiles == height.div_ceil(TILE) * columns && planes == depth {
-        ROWS.div_ceil(tiles * depth)
-    } else {
-        1
-    };
+    let is_whole = strips.len() == 1 && rows.len() == 1;
+    let plane = POINTS * BLOCK * (inputs + outputs) * tiles;
+    let fitting = (PANELS / plane).saturating_sub(1).min(rows_wanted.div_ceil(tiles));
+    let planes = if is_whole { depth } else { fitting.clamp(1, depth) };
+    let samples = if is_whole { rows_wanted.div_ceil(tiles * depth) } else { 1 };
     let mut regions = Vec::new();
     for samples in even_parts(batch, samples) {
         for rows in &rows {

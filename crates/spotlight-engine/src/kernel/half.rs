@@ -15,6 +15,7 @@ use std::ops::Range;
 use super::{
     conv3::Target,
     pack::Packed,
+    product::{Rows, accumulate, tiles},
     source::{self, Scratch, Shared, Source},
     vector::{Task, Vector},
 };
@@ -22,6 +23,9 @@ use crate::tensor::BLOCK;
 
 /// Fine voxels of one coarse voxel.
 pub(crate) const TAPS: usize = 8;
+
+/// Output blocks that are computed together.
+pub(crate) const TOGETHER: usize = 2;
 
 /// Sums of one pair of blocks: `[t][fine channel][coarse channel]`.
 pub(crate) const PAIR: usize = TAPS * BLOCK * BLOCK;
@@ -108,6 +112,8 @@ pub(crate) struct Between<'a> {
     pub(crate) sources: &'a [Source<'a>],
     pub(crate) weights: &'a Packed,
     pub(crate) targets: &'a [Target],
+    /// The group of output blocks, of all, that `targets` start with.
+    pub(crate) first_group: usize,
     pub(crate) patch: Patch,
 }
 
@@ -122,8 +128,7 @@ impl Task for Between<'_> {
             Direction::Gather => TAPS * self.sources.len() * voxels,
             Direction::Scatter => self.sources.len() * voxels,
         };
-        // The last tile may read a few voxels too many.
-        let mut scratch = Scratch::take(line + taken + 16 * BLOCK);
+        let mut scratch = Scratch::take(line + taken);
         let line_buffer = scratch.as_mut_ptr();
         // SAFETY: the caller vouches for the set; the buffer has the lengths that are used.
         unsafe {
@@ -132,13 +137,11 @@ impl Task for Between<'_> {
                 Direction::Gather => self.patch.take_fine::<V>(self.sources, line_buffer, taken),
                 Direction::Scatter => self.patch.take_coarse::<V>(self.sources, taken),
             }
-            for index in 0..self.targets.len() {
-                if V::ACCUMULATORS >= 16 {
-                    self.block::<V, 16>(index, taken);
-                } else if V::ACCUMULATORS >= 4 {
-                    self.block::<V, 4>(index, taken);
-                } else {
-                    self.block::<V, 2>(index, taken);
+            for (index, targets) in self.targets.chunks(TOGETHER).enumerate() {
+                let weights = self.weights.block(self.first_group + index);
+                match targets.len() {
+                    TOGETHER => self.group::<V, TOGETHER>(targets, weights, taken),
+                    _ => self.group::<V, 1>(targets, weights, taken),
                 }
             }
         }
@@ -146,39 +149,26 @@ impl Task for Between<'_> {
 }
 
 impl Between<'_> {
-    /// Computes one output block from the copied input.
+    /// Computes some output blocks from the copied input.
     #[inline(always)]
-    unsafe fn block<V: Vector, const P: usize>(&self, index: usize, taken: *const f32) {
-        let target = &self.targets[index];
-        let weights = self.weights.block(index);
-        let (voxels, all_taps) = (self.patch.voxels(), self.direction == Direction::Gather);
-        let (columns, steps) = if all_taps { (1, TAPS) } else { (TAPS, 1) };
-        let column_len = weights.len() / columns;
+    unsafe fn group<V: Vector, const B: usize>(
+        &self,
+        targets: &[Target],
+        weights: &[f32],
+        taken: *const f32,
+    ) {
+        // To the fine grid, every tap is a product of its own; to the coarse one, a summand.
+        let columns = if self.direction == Direction::Gather { 1 } else { TAPS };
+        let channels: usize = self.sources.iter().map(|source| source.channels.count).sum();
         for column in 0..columns {
-            for first in (0..voxels).step_by(P) {
-                // SAFETY: the tile lies in the copy, whose end is padded by one tile; the caller
-                // vouches for the set.
-                unsafe {
-                    let mut sums = [V::load(target.bias.as_ptr()); P];
-                    let mut weights = weights.as_ptr().add(column * column_len);
-                    let mut from = taken.add(first * BLOCK);
-                    for _ in 0..steps {
-                        for source in self.sources {
-                            for channel in 0..source.channels.count {
-                                let weight = V::load(weights);
-                                weights = weights.add(BLOCK);
-                                for (p, sum) in sums.iter_mut().enumerate() {
-                                    let value = V::splat(*from.add(p * BLOCK + channel));
-                                    *sum = value.mul_add(weight, *sum);
-                                }
-                            }
-                            from = from.add(voxels * BLOCK);
-                        }
-                    }
-                    for (p, sum) in sums.iter().enumerate().take(voxels - first) {
-                        sum.store(self.place(target, column, first + p));
-                    }
-                }
+            let weights = &weights[column * channels * B * BLOCK..];
+            // SAFETY: the caller vouches for the set, the copy and the targets.
+            unsafe {
+                let between = self;
+                tiles::<V, B>(
+                    self.patch.voxels(),
+                    &Column { between, targets, column, weights, taken },
+                );
             }
         }
     }
@@ -197,6 +187,46 @@ impl Between<'_> {
         };
         // SAFETY: the voxel lies in the output, of which no other task writes these rows.
         unsafe { target.values.get().add(range.sample * target.sample_stride + offset * BLOCK) }
+    }
+}
+
+/// The product of one tap, or of all.
+struct Column<'a> {
+    between: &'a Between<'a>,
+    targets: &'a [Target],
+    column: usize,
+    weights: &'a [f32],
+    taken: *const f32,
+}
+
+impl Rows for Column<'_> {
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const R: usize, const B: usize>(&self, first: usize) {
+        let Between { direction, sources, patch, .. } = self.between;
+        let steps = if *direction == Direction::Gather { TAPS } else { 1 };
+        // SAFETY: the tile lies in the copy; the caller vouches for the set.
+        unsafe {
+            let mut acc = [[V::splat(0.0); B]; R];
+            for acc in &mut acc {
+                for (acc, target) in acc.iter_mut().zip(self.targets) {
+                    *acc = V::load(target.bias.as_ptr());
+                }
+            }
+            let mut with = self.weights.as_ptr();
+            let mut from = self.taken.add(first * BLOCK);
+            for _ in 0..steps {
+                for source in *sources {
+                    accumulate(&mut acc, from, source.channels.count, with);
+                    with = with.add(source.channels.count * B * BLOCK);
+                    from = from.add(patch.voxels() * BLOCK);
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for (acc, target) in acc.iter().zip(self.targets) {
+                    acc.store(self.between.place(target, self.column, first + r));
+                }
+            }
+        }
     }
 }
 

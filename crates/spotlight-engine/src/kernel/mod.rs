@@ -13,6 +13,7 @@ pub(crate) mod pack;
 mod padded;
 pub(crate) mod peak;
 mod portable;
+mod product;
 pub(crate) mod source;
 pub(crate) mod vector;
 pub(crate) mod winograd;

@@ -80,28 +80,35 @@ pub(crate) fn pack_few(weights: &[f32], order: Order, inputs: &[Channels], out: 
 }
 
 /// Packs the weights of a 2×2×2 convolution, `[o, i, t]` with `t` of eight taps, in the order
-/// `[out block][t][in block][in channel][16 out channels]`. For `scatter` the outputs are the fine
-/// channels `i`, and each tap is a column of its own; the order is the same.
+/// `[group of out blocks][t][in channel][out block][16 out channels]`, with up to `together` blocks
+/// a group. For `scatter` the outputs are the fine channels `i`, and each tap is a column of its
+/// own; the order is the same.
 pub(crate) fn pack_half(
     weights: &[f32],
     [out_stride, input_stride]: [usize; 2],
     inputs: &[Channels],
     outputs: &[Channels],
+    together: usize,
 ) -> Packed {
     let total: usize = inputs.iter().map(|input| input.count).sum();
-    let block = 8 * total * BLOCK;
-    let mut values = Buffer::new(outputs.len() * block);
-    values.par_chunks_exact_mut(block).zip(outputs).for_each(|(target, out)| {
-        let mut rows = target.chunks_exact_mut(BLOCK);
-        for tap in 0..8 {
-            // Inputs follow each other without gaps in the concatenation.
-            for (channel, row) in (0..total).zip(&mut rows) {
-                let mut lanes = [0.0; BLOCK];
-                for (lane, value) in lanes.iter_mut().enumerate().take(out.count) {
+    let block = 8 * total * together * BLOCK;
+    let groups: Vec<_> = outputs.chunks(together).collect();
+    let mut values = Buffer::new(groups.len() * block);
+    values.par_chunks_exact_mut(block).zip(groups).for_each(|(target, group)| {
+        // Inputs follow each other without gaps in the concatenation.
+        for channel in 0..total {
+            for (index, out) in group.iter().enumerate() {
+                let none = [0.0; 8];
+                let lanes: [&[f32; 8]; BLOCK] = from_fn(|lane| {
                     let at = (out.first + lane) * out_stride + channel * input_stride;
-                    *value = weights[at + tap];
+                    let taps = weights.get(at..).and_then(|rest| rest.first_chunk());
+                    taps.filter(|_| lane < out.count).unwrap_or(&none)
+                });
+                for tap in 0..8 {
+                    let at = ((tap * total + channel) * group.len() + index) * BLOCK;
+                    let values: [f32; BLOCK] = from_fn(|lane| lanes[lane][tap]);
+                    target[at..at + BLOCK].copy_from_slice(&values);
                 }
-                row.copy_from_slice(&lanes);
             }
         }
     });

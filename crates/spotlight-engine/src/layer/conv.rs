@@ -4,7 +4,7 @@ use std::array::from_fn;
 
 use rayon::prelude::*;
 
-use super::{check_gradients, concatenated, partial::Partial, unfilled};
+use super::{TASKS_PER_THREAD, check_gradients, concatenated, partial::Partial, unfilled};
 use crate::{
     Engine, InstructionSet, Precision,
     kernel::{
@@ -18,9 +18,6 @@ use crate::{
     plan::{self, Algorithm, FEW, regions, strips},
     tensor::{Activation, BLOCK, Tensor},
 };
-
-/// Tasks a thread should have at least, so that all finish at about the same time.
-const TASKS_PER_THREAD: usize = 4;
 
 const CONV3: Geometry = Geometry::CONV3;
 

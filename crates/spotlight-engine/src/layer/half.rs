@@ -5,11 +5,11 @@
 
 use rayon::prelude::*;
 
-use super::{conv::targets, partial::Partial};
+use super::{TASKS_PER_THREAD, conv::targets, partial::Partial};
 use crate::{
     Engine, InstructionSet,
     kernel::{
-        half::{Between, Correlate, Direction, PAIR, Patch, RowRange, TAPS},
+        half::{Between, Correlate, Direction, PAIR, Patch, RowRange, TAPS, TOGETHER},
         naive::{self, Geometry, Planar},
         pack::pack_half,
         source::{Shared, sources},
@@ -61,10 +61,18 @@ impl Engine {
         let patches = patches(outputs[0].batch(), coarse, sources.len());
         let (to, targets) = targets(outputs, bias);
         self.install(|| {
-            let weights = pack_half(weights, strides, &from, &to);
-            patches.into_par_iter().for_each(|patch| {
-                let (sources, weights, targets) = (&sources, &weights, &targets);
-                let task = Between { direction, sources, weights, targets, patch };
+            let weights = pack_half(weights, strides, &from, &to, TOGETHER);
+            // Few patches: the output blocks are dealt to several tasks, too.
+            let groups = targets.len().div_ceil(TOGETHER);
+            let deals = (TASKS_PER_THREAD * self.threads()).div_ceil(patches.len()).min(groups);
+            let hand = groups.div_ceil(deals);
+            let deals = groups.div_ceil(hand);
+            (0..patches.len() * deals).into_par_iter().for_each(|task| {
+                let (sources, weights, first_group) = (&sources, &weights, task % deals * hand);
+                let end = ((first_group + hand) * TOGETHER).min(targets.len());
+                let targets = &targets[first_group * TOGETHER..end];
+                let patch = patches[task / deals].clone();
+                let task = Between { direction, sources, weights, targets, first_group, patch };
                 // SAFETY: the engine has checked the instruction set; the tasks write different
                 // rows of `outputs`, which are borrowed for as long as they run.
                 unsafe { dispatch(self.instruction_set(), task) }

@@ -21,6 +21,9 @@ pub use batch_norm::Statistics;
 
 use crate::tensor::{Activation, Tensor};
 
+/// Tasks a thread should have at least, so that all finish at about the same time.
+const TASKS_PER_THREAD: usize = 4;
+
 /// Checks that the inputs can be concatenated and agree with their normalisation; returns their
 /// batch, channels and shape.
 fn concatenated(inputs: &[Activation<'_>]) -> (usize, usize, [usize; 3]) {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::conv::targets;
+use super::{TASKS_PER_THREAD, conv::targets};
 use crate::{
     Engine,
     kernel::{
@@ -30,9 +30,6 @@ use crate::{
     plan::tile_regions,
     tensor::{Activation, BLOCK, Tensor},
 };
-
-/// Regions a thread should have at least to be busy with regions alone.
-const REGIONS_PER_THREAD: usize = 4;
 
 /// What all regions of one convolution share.
 struct Convolution<'a> {
@@ -70,8 +67,8 @@ impl Engine {
         let sources = sources(inputs);
         let channels: Vec<_> = sources.iter().map(|source| source.channels).collect();
         let (to, targets) = targets(outputs, bias);
-        let (regions, planes) = tile_regions(batch, shape, sources.len() + targets.len());
-        let deal = regions.len() < REGIONS_PER_THREAD * self.threads();
+        let (regions, planes) = tile_regions(batch, shape, [sources.len(), targets.len()]);
+        let deal = regions.len() < TASKS_PER_THREAD * self.threads();
         self.install(|| {
             let weights = self.transform_weights(weights, order, &channels, &to);
             let (sources, channels, targets) = (&sources, &channels, &targets);
@@ -117,9 +114,9 @@ impl Convolution<'_> {
     /// Computes all planes of a region, some at a time.
     fn region(&self, region: &Region, planes: usize) {
         let panels = |planes: usize| {
-            let (samples, tiles) = (region.samples.len(), region.tiles());
-            let input = Panel { blocks: self.sources.len(), samples, planes: planes + 2, tiles };
-            (input, Panel { blocks: self.targets.len(), samples, planes, tiles })
+            let tiles = region.tiles();
+            let input = Panel { blocks: self.sources.len(), planes: planes + 2, tiles };
+            (input, Panel { blocks: self.targets.len(), planes, tiles })
         };
         let (input, output) = panels(planes);
         let mut values = Buffer::new(input.len());
@@ -210,12 +207,12 @@ impl Engine {
         let (inputs, gradients) = (sources(inputs), sources(&gradients));
         let (inputs, gradients) = (&inputs, &gradients);
         let layout = Sums { inputs: inputs.len(), outputs: gradients.len() };
-        let (regions, planes) = tile_regions(batch, shape, inputs.len() + gradients.len());
+        let (regions, planes) = tile_regions(batch, shape, [inputs.len(), gradients.len()]);
         // The same for any number of threads, and so are the sums.
         let parts = (PART_SUMS / layout.len()).clamp(1, PARTS).min(regions.len());
         let step = regions.len().div_ceil(parts);
         let parts: Vec<_> = regions.chunks(step).collect();
-        let deal = parts.len() < REGIONS_PER_THREAD * self.threads();
+        let deal = parts.len() < TASKS_PER_THREAD * self.threads();
         let correlation =
             Correlation { engine: self, inputs, gradients, shape, layout, deal };
         self.install(|| {
@@ -234,10 +231,10 @@ impl Engine {
 impl Correlation<'_> {
     /// Adds the products of all planes of a region to the sums, some planes at a time.
     fn region(&self, region: &Region, planes: usize, sums: Shared) {
-        let (samples, tiles) = (region.samples.len(), region.tiles());
+        let tiles = region.tiles();
         let panels = |planes: usize| {
-            let input = Panel { blocks: self.inputs.len(), samples, planes: planes + 2, tiles };
-            (input, Panel { blocks: self.gradients.len(), samples, planes, tiles })
+            let input = Panel { blocks: self.inputs.len(), planes: planes + 2, tiles };
+            (input, Panel { blocks: self.gradients.len(), planes, tiles })
         };
         let (input, gradient) = panels(planes);
         let (mut values, mut slopes) = (Buffer::new(input.len()), Buffer::new(gradient.len()));

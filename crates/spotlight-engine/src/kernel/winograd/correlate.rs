@@ -3,7 +3,7 @@
 //! ```text
 //! for each output block, group of G input channels:
 //!   acc[G][3] = sums so far                                  // 16 output channels, kz = 0, 1, 2
-//!   for each sample, row (tile) of V, over all planes:
+//!   for each row (tile) of V, over all planes:
 //!     for each channel g of the group:
 //!       v = V[row][g]                                        // one number for all lanes
 //!       acc[g][kz] += v W[row - kz T]      for the kz whose plane has a gradient
@@ -108,11 +108,9 @@ impl Correlate<'_> {
                     *acc = V::load(sums.add((kz * BLOCK + g) * BLOCK));
                 }
             }
-            for sample in 0..self.input.samples {
-                let from = self.from.get().add(from + self.input.offset(self.block, sample, 0));
-                let with = self.with.get().add(with + self.gradient.offset(output, sample, 0));
-                self.planes::<V, G>(from, with, &mut acc);
-            }
+            let from = self.from.get().add(from + self.input.offset(self.block, 0));
+            let with = self.with.get().add(with + self.gradient.offset(output, 0));
+            self.planes::<V, G>(from, with, &mut acc);
             for (g, acc) in acc.iter().enumerate() {
                 for (kz, acc) in acc.iter().enumerate() {
                     acc.store(sums.add((kz * BLOCK + g) * BLOCK));
@@ -126,7 +124,7 @@ impl Correlate<'_> {
         ((plane + 1).saturating_sub(self.gradient.planes), (plane + 1).min(3))
     }
 
-    /// All planes of one sample, in runs with the same kz.
+    /// All planes, in runs with the same kz.
     #[inline(always)]
     unsafe fn planes<V: Vector, const G: usize>(
         &self,

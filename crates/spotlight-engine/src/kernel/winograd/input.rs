@@ -43,8 +43,8 @@ impl Task for TransformInput<'_> {
             for (row, tile_row) in region.rows.clone().enumerate() {
                 let first = (TILE * tile_row).checked_sub(1);
                 let from: [_; PATCH] = rows(source, shape, sample, z, first, 1);
-                let tile = panel.offset(block, index, plane)
-                    + row * region.columns.len() * BLOCK;
+                let tile = panel.offset(block, plane)
+                    + (index * region.rows.len() + row) * region.columns.len() * BLOCK;
                 // SAFETY: the caller vouches for the set and the panel, of which no other task
                 // writes this plane; the scratch holds six lines.
                 unsafe {
@@ -86,8 +86,8 @@ impl Task for TransformGradient<'_> {
             for (row, tile_row) in region.rows.clone().enumerate() {
                 let from: [_; TILE] =
                     rows(source, shape, sample, Some(z), Some(TILE * tile_row), 0);
-                let tile = panel.offset(block, index, plane)
-                    + row * region.columns.len() * BLOCK;
+                let tile = panel.offset(block, plane)
+                    + (index * region.rows.len() + row) * region.columns.len() * BLOCK;
                 // SAFETY: as in `TransformInput`.
                 unsafe {
                     match &source.law {

@@ -53,9 +53,9 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Tiles of one plane.
+    /// Tiles of one plane of all samples.
     pub(crate) fn tiles(&self) -> usize {
-        self.rows.len() * self.columns.len()
+        self.samples.len() * self.rows.len() * self.columns.len()
     }
 
     /// The same tiles in other planes.
@@ -64,15 +64,15 @@ impl Region {
     }
 }
 
-/// Transformed tiles: `[point][block][sample][plane][tile][16]`.
+/// Transformed tiles: `[point][block][plane][tile][16]`.
 ///
-/// The rows of the matrix of a point are the tiles of all planes of a sample, one plane after the
-/// other, so that a step along z is a step of `tiles` rows.
-#[derive(Clone, Copy, Debug)]
+/// The rows of the matrix of a point are the tiles of all planes, one plane after the other, so
+/// that a step along z is a step of `tiles` rows. The tiles of several samples lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panel {
     pub(crate) blocks: usize,
-    pub(crate) samples: usize,
     pub(crate) planes: usize,
+    /// Tiles of one plane of all samples.
     pub(crate) tiles: usize,
 }
 
@@ -82,14 +82,9 @@ impl Panel {
         self.tiles * BLOCK
     }
 
-    /// Numbers from one sample to the next.
-    pub(crate) fn sample(&self) -> usize {
-        self.planes * self.plane()
-    }
-
     /// Numbers from one block to the next.
     pub(crate) fn block(&self) -> usize {
-        self.samples * self.sample()
+        self.planes * self.plane()
     }
 
     /// Numbers from one point to the next: an odd number of cache lines, so that the points of a
@@ -103,9 +98,9 @@ impl Panel {
         POINTS * self.point()
     }
 
-    /// Where a plane of a block and sample starts in the matrix of point 0.
-    pub(crate) fn offset(&self, block: usize, sample: usize, plane: usize) -> usize {
-        block * self.block() + sample * self.sample() + plane * self.plane()
+    /// Where a plane of a block starts in the matrix of point 0.
+    pub(crate) fn offset(&self, block: usize, plane: usize) -> usize {
+        block * self.block() + plane * self.plane()
     }
 }
 
@@ -142,11 +137,11 @@ pub(crate) unsafe fn roll(panel: &Panel, values: Shared) {
     let two = 2 * panel.plane();
     for point in 0..POINTS {
         for block in 0..panel.blocks {
-            for sample in 0..panel.samples {
-                let to = point * panel.point() + panel.offset(block, sample, 0);
-                let from = to + panel.sample() - two;
-                // SAFETY: both places lie in the panel; they may overlap where it is short.
-                unsafe { values.get().add(from).copy_to(values.get().add(to), two) }
+            let to = point * panel.point() + panel.offset(block, 0);
+            // SAFETY: both places lie in the panel; they may overlap where it is short.
+            unsafe {
+                let to = values.get().add(to);
+                to.add(panel.block() - two).copy_to(to, two);
             }
         }
     }

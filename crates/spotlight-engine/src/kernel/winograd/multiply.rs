@@ -1,7 +1,7 @@
 //! The product of matrices of one point.
 //!
 //! ```text
-//! for each sample, each group of R rows (tiles) of the planes:
+//! for each group of R rows (tiles) of the planes:
 //!   acc[R][B] = 0                                          // B output blocks of 16 channels
 //!   for each kz, input block, input channel k:
 //!     u[B] = U[kz][k]
@@ -15,6 +15,7 @@ use std::ops::Range;
 use super::{Panel, weights::Transformed};
 use crate::{
     kernel::{
+        product::{Rows, accumulate, tiles},
         source::{Channels, Shared},
         vector::{Task, Vector},
     },
@@ -57,25 +58,23 @@ impl Task for Multiply<'_> {
 impl Multiply<'_> {
     #[inline(always)]
     unsafe fn blocks<V: Vector, const B: usize>(&self) {
-        for sample in 0..self.input.samples {
-            // Runs of planes that see the same of their neighbours along z.
-            let mut plane = 0;
-            while plane < self.output.planes {
-                let taps = self.taps(plane);
-                let end = (plane + 1..self.output.planes)
-                    .find(|&next| self.taps(next) != taps)
-                    .unwrap_or(self.output.planes);
-                let rows = (end - plane) * self.output.tiles;
-                let from = self.point * self.input.point() + self.input.offset(0, sample, plane);
-                let to = self.point * self.output.point()
-                    + self.output.offset(self.weights.first_block(self.group), sample, plane);
-                // SAFETY: the rows lie in the panels.
-                unsafe {
-                    let (from, to) = (self.from.get().add(from), self.to.get().add(to));
-                    self.rows::<V, B>(rows, taps, from, to);
-                }
-                plane = end;
+        // Runs of planes that see the same of their neighbours along z.
+        let mut plane = 0;
+        while plane < self.output.planes {
+            let taps = self.taps(plane);
+            let end = (plane + 1..self.output.planes)
+                .find(|&next| self.taps(next) != taps)
+                .unwrap_or(self.output.planes);
+            let rows = (end - plane) * self.output.tiles;
+            let from = self.point * self.input.point() + self.input.offset(0, plane);
+            let block = self.weights.first_block(self.group);
+            let to = self.point * self.output.point() + self.output.offset(block, plane);
+            // SAFETY: the rows lie in the panels.
+            unsafe {
+                let (from, to) = (self.from.get().add(from), self.to.get().add(to));
+                tiles::<V, B>(rows, &Planes { product: self, taps, from, to });
             }
+            plane = end;
         }
     }
 
@@ -83,73 +82,38 @@ impl Multiply<'_> {
     fn taps(&self, plane: usize) -> Range<usize> {
         self.inside.start.saturating_sub(plane)..(self.inside.end - plane).min(3)
     }
+}
 
-    /// Cuts rows into groups that use the registers well.
-    #[inline(always)]
-    unsafe fn rows<V: Vector, const B: usize>(
-        &self,
-        rows: usize,
-        taps: Range<usize>,
-        from: *const f32,
-        to: *mut f32,
-    ) {
-        let mut row = 0;
-        while row < rows {
-            let left = rows - row;
-            // SAFETY: the caller vouches for all rows.
-            unsafe {
-                let (from, to) = (from.add(row * BLOCK), to.add(row * BLOCK));
-                row += match (V::ROWS, left) {
-                    (12.., 24.. | 12..16 | 20) => self.tile::<V, 12, B>(&taps, from, to),
-                    (12.., 8..) => self.tile::<V, 8, B>(&taps, from, to),
-                    (6..12, 6..) => self.tile::<V, 6, B>(&taps, from, to),
-                    (6.., 4..) => self.tile::<V, 4, B>(&taps, from, to),
-                    (_, 2..) => self.tile::<V, 2, B>(&taps, from, to),
-                    _ => self.tile::<V, 1, B>(&taps, from, to),
-                };
-            }
-        }
-    }
+/// Rows of planes that see the same of their neighbours along z.
+struct Planes<'a> {
+    product: &'a Multiply<'a>,
+    taps: Range<usize>,
+    from: *const f32,
+    to: *mut f32,
+}
 
-    /// The sums of `R` rows; returns `R`.
+impl Rows for Planes<'_> {
     #[inline(always)]
-    unsafe fn tile<V: Vector, const R: usize, const B: usize>(
-        &self,
-        taps: &Range<usize>,
-        from: *const f32,
-        to: *mut f32,
-    ) -> usize {
+    unsafe fn tile<V: Vector, const R: usize, const B: usize>(&self, first: usize) {
+        let Multiply { point, group, weights, channels, input, output, .. } = self.product;
         // SAFETY: the caller vouches for `R` rows of every block and plane; the weights have
         // `B` vectors for every tap and channel.
         unsafe {
             let mut acc = [[V::splat(0.0); B]; R];
-            for tap in taps.clone() {
-                let from = from.add(tap * self.input.plane());
-                let mut weights = self.weights.of(self.point, self.group, tap);
-                for (block, channels) in self.channels.iter().enumerate() {
-                    let from = from.add(block * self.input.block());
-                    for channel in 0..channels.count {
-                        let from = from.add(channel);
-                        let mut u = [V::splat(0.0); B];
-                        for (b, u) in u.iter_mut().enumerate() {
-                            *u = V::load(weights.add(b * BLOCK));
-                        }
-                        weights = weights.add(B * BLOCK);
-                        for (r, acc) in acc.iter_mut().enumerate() {
-                            let value = V::splat(*from.add(r * BLOCK));
-                            for (acc, &u) in acc.iter_mut().zip(&u) {
-                                *acc = value.mul_add(u, *acc);
-                            }
-                        }
-                    }
+            for tap in self.taps.clone() {
+                let from = self.from.add(tap * input.plane() + first * BLOCK);
+                let mut with = weights.of(*point, *group, tap);
+                for (block, channels) in channels.iter().enumerate() {
+                    let from = from.add(block * input.block());
+                    accumulate(&mut acc, from, channels.count, with);
+                    with = with.add(channels.count * B * BLOCK);
                 }
             }
             for (r, acc) in acc.iter().enumerate() {
                 for (b, acc) in acc.iter().enumerate() {
-                    acc.store(to.add(b * self.output.block() + r * BLOCK));
+                    acc.store(self.to.add(b * output.block() + (first + r) * BLOCK));
                 }
             }
         }
-        R
     }
 }

@@ -33,8 +33,8 @@ impl Task for TransformOutput<'_> {
         // these voxels.
         unsafe {
             let bias = V::load(target.bias.as_ptr());
-            for (index, sample) in region.samples.clone().enumerate() {
-                let mut from = from.get().add(panel.offset(block, index, plane)).cast_const();
+            let mut from = from.get().add(panel.offset(block, plane)).cast_const();
+            for sample in region.samples.clone() {
                 let z = region.z.start + plane;
                 let volume = target.values.get().add(sample * target.sample_stride);
                 for row in region.rows.clone() {
