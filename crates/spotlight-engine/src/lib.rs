@@ -25,7 +25,7 @@ pub mod tensor;
 pub use adam::Adam;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
-pub use layer::Statistics;
+pub use layer::{FixedConvolution, Kind, Statistics};
 pub use memory::{HeapUse, heap_use};
 pub use precision::{Precision, UnknownPrecision};
 pub use tensor::{Activation, ScaleShift, Tensor};

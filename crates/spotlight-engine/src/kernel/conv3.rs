@@ -31,6 +31,17 @@ pub(crate) struct Target {
     pub(crate) sample_stride: usize,
     /// The bias of each channel; zero for the padding.
     pub(crate) bias: [f32; BLOCK],
+    /// Whether values below zero become zero.
+    pub(crate) relu: bool,
+}
+
+impl Target {
+    /// What is stored of a sum.
+    #[inline(always)]
+    pub(crate) unsafe fn finish<V: Vector>(&self, sum: V) -> V {
+        // SAFETY: the caller vouches for the set.
+        if self.relu { unsafe { sum.relu() } } else { sum }
+    }
 }
 
 /// The convolution of one region for some output blocks.
@@ -142,7 +153,7 @@ impl Convolve<'_> {
                     let to = target.values.get().add(to);
                     for (r, sums) in sums.iter().enumerate().take(y.len() - row) {
                         for (p, sum) in sums.iter().enumerate().take(width - x) {
-                            sum.store(to.add((r * width + p) * BLOCK));
+                            target.finish(*sum).store(to.add((r * width + p) * BLOCK));
                         }
                     }
                 }

@@ -223,7 +223,7 @@ impl Rows for Column<'_> {
             }
             for (r, acc) in acc.iter().enumerate() {
                 for (acc, target) in acc.iter().zip(self.targets) {
-                    acc.store(self.between.place(target, self.column, first + r));
+                    target.finish(*acc).store(self.between.place(target, self.column, first + r));
                 }
             }
         }

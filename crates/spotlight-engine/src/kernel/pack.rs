@@ -1,9 +1,7 @@
-//! Weights in the order in which the kernels read them.
+//! Weights in the order in which the direct kernels read them.
 //!
-//! For 3×3×3: `[out block][in block][kz][ky][in channel][kx][16 out channels]`, with only the true channels
-//! of an input block and zeros for the padding of an output block.
-
-use std::array::from_fn;
+//! For 3×3×3: `[out block][in block][kz][ky][in channel][kx][16 out channels]`, with only the true
+//! channels of an input block and zeros for the padding of an output block.
 
 use rayon::prelude::*;
 
@@ -24,6 +22,34 @@ pub(crate) struct Order {
     pub(crate) flipped: bool,
 }
 
+/// A convolution's weights as they are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Weights<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) order: Order,
+    /// A factor for each output channel.
+    pub(crate) scale: Option<&'a [f32]>,
+}
+
+impl Weights<'_> {
+    /// The `N` taps of one input channel with the channels of an output block, zero for its padding.
+    #[inline(always)]
+    pub(crate) fn lanes<const N: usize>(&self, input: usize, out: Channels) -> [[f32; BLOCK]; N] {
+        let mut lanes = [[0.0; BLOCK]; N];
+        for lane in 0..out.count {
+            let out = out.first + lane;
+            let start = input * self.order.input + out * self.order.out;
+            let taps = &self.values[start..start + N];
+            let scale = self.scale.map_or(1.0, |scale| scale[out]);
+            for (tap, &value) in taps.iter().enumerate() {
+                let tap = if self.order.flipped { N - 1 - tap } else { tap };
+                lanes[tap][lane] = value * scale;
+            }
+        }
+        lanes
+    }
+}
+
 /// Packed weights and where each output block starts.
 pub(crate) struct Packed {
     values: Buffer,
@@ -31,47 +57,47 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// The weights of one output block.
+    /// The weights of one output block, or of one group of them.
     pub(crate) fn block(&self, out: usize) -> &[f32] {
         &self.values[out * self.block..][..self.block]
     }
 }
 
-/// Packs `weights` for a kernel that reads `inputs` and writes `outputs`.
-pub(crate) fn pack(
-    weights: &[f32],
-    order: Order,
-    inputs: &[Channels],
-    outputs: &[Channels],
-) -> Packed {
+/// Packs weights for a kernel that reads `inputs` and writes `outputs`.
+pub(crate) fn pack(weights: Weights<'_>, inputs: &[Channels], outputs: &[Channels]) -> Packed {
     let total: usize = inputs.iter().map(|input| input.count).sum();
     let block = total * TAPS * BLOCK;
     let mut values = Buffer::new(outputs.len() * block);
     let shared = Shared::new(&mut values);
     (0..outputs.len() * inputs.len()).into_par_iter().for_each(|pair| {
-        let (out, input) = (outputs[pair / inputs.len()], pair % inputs.len());
-        let before: usize = inputs[..input].iter().map(|input| input.count).sum();
-        let start = pair / inputs.len() * block + before * TAPS * BLOCK;
-        let len = inputs[input].count * TAPS * BLOCK;
+        let (out, input) = (outputs[pair / inputs.len()], inputs[pair % inputs.len()]);
+        let start = pair / inputs.len() * block + input.first * TAPS * BLOCK;
+        let len = input.count * TAPS * BLOCK;
         // SAFETY: every pair of blocks has its own part of `values`, which outlives the tasks.
         let target = unsafe { std::slice::from_raw_parts_mut(shared.get().add(start), len) };
-        pack_pair(weights, order, inputs[input], out, target);
+        for channel in 0..input.count {
+            let lanes = weights.lanes::<TAPS>(input.first + channel, out);
+            for (tap, lanes) in lanes.iter().enumerate() {
+                let at = ((tap / 3 * input.count + channel) * 3 + tap % 3) * BLOCK;
+                target[at..at + BLOCK].copy_from_slice(lanes);
+            }
+        }
     });
     Packed { values, block }
 }
 
-/// Packs `weights` for very few outputs: `[out channel][in block][kz][ky][kx][16 in channels]`.
-pub(crate) fn pack_few(weights: &[f32], order: Order, inputs: &[Channels], out: usize) -> Packed {
+/// Packs weights for very few outputs: `[out channel][in block][kz][ky][kx][16 in channels]`.
+pub(crate) fn pack_few(weights: Weights<'_>, inputs: &[Channels], out: usize) -> Packed {
     let block = inputs.len() * TAPS * BLOCK;
     let mut values = Buffer::new(out * block);
     values.fill(0.0);
-    for (channel, target) in values.chunks_exact_mut(block).enumerate() {
-        for (input, target) in inputs.iter().zip(target.chunks_exact_mut(TAPS * BLOCK)) {
-            for lane in 0..input.count {
-                let start = channel * order.out + (input.first + lane) * order.input;
-                for tap in 0..TAPS {
-                    let from = if order.flipped { TAPS - 1 - tap } else { tap };
-                    target[tap * BLOCK + lane] = weights[start + from];
+    let outputs = Channels { first: 0, count: out };
+    for (input, number) in inputs.iter().zip(0..) {
+        for lane in 0..input.count {
+            let lanes = weights.lanes::<TAPS>(input.first + lane, outputs);
+            for (tap, lanes) in lanes.iter().enumerate() {
+                for (channel, &value) in lanes.iter().enumerate().take(out) {
+                    values[channel * block + (number * TAPS + tap) * BLOCK + lane] = value;
                 }
             }
         }
@@ -79,13 +105,11 @@ pub(crate) fn pack_few(weights: &[f32], order: Order, inputs: &[Channels], out: 
     Packed { values, block }
 }
 
-/// Packs the weights of a 2×2×2 convolution, `[o, i, t]` with `t` of eight taps, in the order
+/// Packs the weights of a 2×2×2 convolution with its eight taps, in the order
 /// `[group of out blocks][t][in channel][out block][16 out channels]`, with up to `together` blocks
-/// a group. For `scatter` the outputs are the fine channels `i`, and each tap is a column of its
-/// own; the order is the same.
+/// a group. To the fine grid, each tap is a column of its own; the order is the same.
 pub(crate) fn pack_half(
-    weights: &[f32],
-    [out_stride, input_stride]: [usize; 2],
+    weights: Weights<'_>,
     inputs: &[Channels],
     outputs: &[Channels],
     together: usize,
@@ -97,38 +121,13 @@ pub(crate) fn pack_half(
     values.par_chunks_exact_mut(block).zip(groups).for_each(|(target, group)| {
         // Inputs follow each other without gaps in the concatenation.
         for channel in 0..total {
-            for (index, out) in group.iter().enumerate() {
-                let none = [0.0; 8];
-                let lanes: [&[f32; 8]; BLOCK] = from_fn(|lane| {
-                    let at = (out.first + lane) * out_stride + channel * input_stride;
-                    let taps = weights.get(at..).and_then(|rest| rest.first_chunk());
-                    taps.filter(|_| lane < out.count).unwrap_or(&none)
-                });
-                for tap in 0..8 {
+            for (index, &out) in group.iter().enumerate() {
+                for (tap, lanes) in weights.lanes::<8>(channel, out).iter().enumerate() {
                     let at = ((tap * total + channel) * group.len() + index) * BLOCK;
-                    let values: [f32; BLOCK] = from_fn(|lane| lanes[lane][tap]);
-                    target[at..at + BLOCK].copy_from_slice(&values);
+                    target[at..at + BLOCK].copy_from_slice(lanes);
                 }
             }
         }
     });
     Packed { values, block }
-}
-
-fn pack_pair(weights: &[f32], order: Order, input: Channels, out: Channels, target: &mut [f32]) {
-    let no_weights = [0.0_f32; TAPS];
-    for channel in 0..input.count {
-        let of_channel = (input.first + channel) * order.input;
-        let lanes: [&[f32; TAPS]; BLOCK] = from_fn(|lane| {
-            let start = of_channel + (out.first + lane) * order.out;
-            let taps = weights.get(start..).and_then(|rest| rest.first_chunk());
-            taps.filter(|_| lane < out.count).unwrap_or(&no_weights)
-        });
-        for tap in 0..TAPS {
-            let from = if order.flipped { TAPS - 1 - tap } else { tap };
-            let at = ((tap / 3 * input.count + channel) * 3 + tap % 3) * BLOCK;
-            let values: [f32; BLOCK] = from_fn(|lane| lanes[lane][from]);
-            target[at..at + BLOCK].copy_from_slice(&values);
-        }
-    }
 }

@@ -40,6 +40,15 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// The statistics of `count` values a channel from their sums and sums of squares.
+    pub(super) fn of_moments([sums, squares]: [Vec<f64>; 2], count: usize) -> Self {
+        let mean: Vec<_> = sums.iter().map(|sum| sum / count as f64).collect();
+        let variance = squares.iter().zip(&mean);
+        // Rounding must not make the variance of a constant channel negative.
+        let variance = variance.map(|(sum, mean)| (sum / count as f64 - mean * mean).max(0.0));
+        Self { variance: variance.collect(), mean, count }
+    }
+
     /// Normalisation by these statistics, with learned `gamma` and `beta`, as one factor and one
     /// summand a channel.
     ///
@@ -106,13 +115,8 @@ impl Engine {
     /// The mean and variance of every channel, accumulated in f64.
     #[must_use]
     pub fn statistics(&self, tensor: &Tensor) -> Statistics {
-        let count = tensor.batch() * tensor.voxels();
-        let [sums, squares] = self.moments(tensor, |run| Moments { values: run.of(tensor) });
-        let mean: Vec<_> = sums.iter().map(|sum| sum / count as f64).collect();
-        let variance = squares.iter().zip(&mean);
-        // Rounding must not make the variance of a constant channel negative.
-        let variance = variance.map(|(sum, mean)| (sum / count as f64 - mean * mean).max(0.0));
-        Statistics { variance: variance.collect(), mean, count }
+        let moments = self.moments(tensor, |run| Moments { values: run.of(tensor) });
+        Statistics::of_moments(moments, tensor.batch() * tensor.voxels())
     }
 
     /// Goes back through ReLU and batch normalisation in training mode.

@@ -4,16 +4,19 @@ use std::array::from_fn;
 
 use rayon::prelude::*;
 
-use super::{TASKS_PER_THREAD, check_gradients, concatenated, partial::Partial, unfilled};
+use super::{
+    Statistics, TASKS_PER_THREAD, check_gradients, concatenated, partial::Partial, unfilled,
+};
 use crate::{
     Engine, InstructionSet, Precision,
     kernel::{
         conv3::{Convolve, Target},
         conv3_weights::{self, Correlate},
         naive::{self, Geometry, Planar},
-        pack::{Order, TAPS, pack, pack_few},
+        pack::{Order, Packed, TAPS, Weights, pack, pack_few},
         source::{Channels, Shared, Source, sources},
         vector::dispatch,
+        winograd::weights::Transformed,
     },
     plan::{self, Algorithm, FEW, regions, strips},
     tensor::{Activation, BLOCK, Tensor},
@@ -38,19 +41,52 @@ impl Engine {
         bias: &[f32],
         out_channels: usize,
     ) -> Tensor {
+        self.conv3_with_moments(inputs, weights, bias, out_channels, false).0
+    }
+
+    /// [`Engine::conv3`] with the [`Engine::statistics`] of its output, which cost little while it
+    /// is stored.
+    ///
+    /// # Panics
+    ///
+    /// As [`Engine::conv3`].
+    #[must_use]
+    pub fn conv3_with_statistics(
+        &self,
+        inputs: &[Activation<'_>],
+        weights: &[f32],
+        bias: &[f32],
+        out_channels: usize,
+    ) -> (Tensor, Statistics) {
+        let (output, moments) = self.conv3_with_moments(inputs, weights, bias, out_channels, true);
+        let statistics = match moments {
+            Some(moments) => Statistics::of_moments(moments, output.batch() * output.voxels()),
+            None => self.statistics(&output),
+        };
+        (output, statistics)
+    }
+
+    fn conv3_with_moments(
+        &self,
+        inputs: &[Activation<'_>],
+        weights: &[f32],
+        bias: &[f32],
+        out_channels: usize,
+        moments: bool,
+    ) -> (Tensor, Option<[Vec<f64>; 2]>) {
         let (batch, channels, shape) = concatenated(inputs);
         assert_eq!(weights.len(), out_channels * channels * TAPS, "weights of the convolution");
         assert_eq!(bias.len(), out_channels, "biases of the convolution");
         if self.instruction_set() == InstructionSet::Exact {
             let mut y = naive::forward(&Planar::of(inputs), weights, out_channels, CONV3);
             y.add_bias(bias);
-            return y.into_tensor();
+            return (y.into_tensor(), None);
         }
         let mut output = [Tensor::unfilled(batch, out_channels, shape)];
-        let order = Order { out: channels * TAPS, input: TAPS, flipped: false };
-        self.convolve(inputs, weights, order, Some(bias), &mut output);
+        let weights = forward_weights(weights, channels);
+        let moments = self.convolve(inputs, weights, Some(bias), &mut output, moments);
         let [output] = output;
-        output
+        (output, moments)
     }
 
     /// The gradients with respect to the inputs of [`Engine::conv3`], one tensor an input.
@@ -77,9 +113,8 @@ impl Engine {
                 .split(input_channels);
         }
         let mut outputs = unfilled(grad, input_channels, grad.shape());
-        let order = Order { out: TAPS, input: channels * TAPS, flipped: true };
         let inputs = [Activation { tensor: grad, normalise: None }];
-        self.convolve(&inputs, weights, order, None, &mut outputs);
+        self.convolve(&inputs, backward_weights(weights, channels), None, &mut outputs, false);
         outputs
     }
 
@@ -143,44 +178,75 @@ impl Engine {
     fn convolve(
         &self,
         inputs: &[Activation<'_>],
-        weights: &[f32],
-        order: Order,
+        weights: Weights<'_>,
         bias: Option<&[f32]>,
         outputs: &mut [Tensor],
-    ) {
-        let (batch, _, shape) = concatenated(inputs);
-        let channels = |of: usize, more: &Tensor| of + more.channels();
-        let ins = inputs.iter().map(|input| input.tensor).fold(0, channels);
-        let outs = outputs.iter().fold(0, channels);
-        if self.algorithm(batch, shape, ins, outs) == Algorithm::Winograd {
-            return self.winograd(inputs, weights, order, bias, outputs);
+        moments: bool,
+    ) -> Option<[Vec<f64>; 2]> {
+        let ends = Ends::new(inputs, bias, false, outputs);
+        let algorithm = self.algorithm_of(&ends);
+        self.install(|| {
+            let packed = self.pack3(algorithm, weights, &ends);
+            self.convolve_packed(&ends, &packed, moments)
+        })
+    }
+
+    /// The algorithm for a convolution.
+    pub(super) fn algorithm_of(&self, ends: &Ends<'_>) -> Algorithm {
+        let count = |channels: &[Channels]| channels.iter().map(|channels| channels.count).sum();
+        self.algorithm(ends.batch, ends.shape, count(&ends.from), count(&ends.to))
+    }
+
+    /// Brings weights into the order of an algorithm's kernels.
+    pub(super) fn pack3(
+        &self,
+        algorithm: Algorithm,
+        weights: Weights<'_>,
+        ends: &Ends<'_>,
+    ) -> Packed3 {
+        let Ends { from, to, .. } = ends;
+        match algorithm {
+            Algorithm::Winograd => Packed3::Winograd(self.transform_weights(weights, from, to)),
+            Algorithm::Direct if to.len() == 1 && to[0].count <= FEW => {
+                Packed3::Few(pack_few(weights, from, to[0].count), to[0].count)
+            }
+            Algorithm::Direct => Packed3::Direct(pack(weights, from, to)),
         }
-        let sources = sources(inputs);
-        let from: Vec<_> = sources.iter().map(|source| source.channels).collect();
-        let (to, targets) = targets(outputs, bias);
-        let few = (to.len() == 1 && to[0].count <= FEW).then_some(to[0].count);
-        let (regions, group) =
-            strips(batch, shape, sources.len(), TASKS_PER_THREAD * self.threads());
+    }
+
+    /// Convolves with packed weights. With `moments`, returns the sums and the sums of squares of
+    /// all output channels where the algorithm has them.
+    pub(super) fn convolve_packed(
+        &self,
+        ends: &Ends<'_>,
+        packed: &Packed3,
+        moments: bool,
+    ) -> Option<[Vec<f64>; 2]> {
+        match packed {
+            Packed3::Winograd(weights) => return self.winograd(ends, weights, moments),
+            Packed3::Direct(weights) => self.convolve_directly(ends, weights, None),
+            Packed3::Few(weights, few) => self.convolve_directly(ends, weights, Some(*few)),
+        }
+        None
+    }
+
+    fn convolve_directly(&self, ends: &Ends<'_>, weights: &Packed, few: Option<usize>) {
+        let Ends { sources, targets, batch, shape, .. } = ends;
+        let tasks = TASKS_PER_THREAD * self.threads();
+        let (regions, group) = strips(*batch, *shape, sources.len(), tasks);
         // Few regions: the output blocks are dealt to several tasks, too.
-        let deals = (TASKS_PER_THREAD * self.threads()).div_ceil(regions.len()).min(targets.len());
+        let deals = tasks.div_ceil(regions.len()).min(targets.len());
         let hand = targets.len().div_ceil(deals);
         let deals = targets.len().div_ceil(hand);
-        self.install(|| {
-            let weights = match few {
-                None => pack(weights, order, &from, &to),
-                Some(out) => pack_few(weights, order, &from, out),
-            };
-            (0..regions.len() * deals).into_par_iter().for_each(|task| {
-                let first_target = task % deals * hand;
-                let targets = &targets[first_target..(first_target + hand).min(targets.len())];
-                let region = regions[task / deals].clone();
-                let (sources, weights) = (&sources, &weights);
-                let task =
-                    Convolve { sources, weights, targets, first_target, few, shape, region, group };
-                // SAFETY: the engine has checked the instruction set; the tasks write different
-                // blocks or regions of `outputs`, which are borrowed for as long as they run.
-                unsafe { dispatch(self.instruction_set(), task) }
-            });
+        (0..regions.len() * deals).into_par_iter().for_each(|task| {
+            let first_target = task % deals * hand;
+            let targets = &targets[first_target..(first_target + hand).min(targets.len())];
+            let (region, shape) = (regions[task / deals].clone(), *shape);
+            let task =
+                Convolve { sources, weights, targets, first_target, few, shape, region, group };
+            // SAFETY: the engine has checked the instruction set; the tasks write different
+            // blocks or regions of the outputs, which are borrowed for as long as they run.
+            unsafe { dispatch(self.instruction_set(), task) }
         });
     }
 
@@ -230,10 +296,59 @@ impl Engine {
     }
 }
 
+/// Weights (out, in, 3, 3, 3) of `channels` inputs as the forward pass reads them.
+pub(super) fn forward_weights(values: &[f32], channels: usize) -> Weights<'_> {
+    let order = Order { out: channels * TAPS, input: TAPS, flipped: false };
+    Weights { values, order, scale: None }
+}
+
+/// The same weights as the backward pass for the data reads them: transposed and flipped.
+pub(super) fn backward_weights(values: &[f32], channels: usize) -> Weights<'_> {
+    let order = Order { out: TAPS, input: channels * TAPS, flipped: true };
+    Weights { values, order, scale: None }
+}
+
+/// Weights in the order of an algorithm's kernels.
+pub(super) enum Packed3 {
+    Direct(Packed),
+    /// For this number of outputs, very few.
+    Few(Packed, usize),
+    Winograd(Transformed),
+}
+
+/// Both ends of a convolution: what is read and where it is stored, in blocks.
+pub(super) struct Ends<'a> {
+    pub(super) batch: usize,
+    /// Sides of the inputs.
+    pub(super) shape: [usize; 3],
+    pub(super) sources: Vec<Source<'a>>,
+    /// Channels of the input blocks in their concatenation, and of the output blocks.
+    pub(super) from: Vec<Channels>,
+    pub(super) to: Vec<Channels>,
+    pub(super) targets: Vec<Target>,
+}
+
+impl<'a> Ends<'a> {
+    /// The outputs are borrowed for no longer than this: the caller must keep them alive and alone.
+    pub(super) fn new(
+        inputs: &[Activation<'a>],
+        bias: Option<&[f32]>,
+        relu: bool,
+        outputs: &mut [Tensor],
+    ) -> Self {
+        let (batch, _, shape) = concatenated(inputs);
+        let sources = sources(inputs);
+        let from = sources.iter().map(|source| source.channels).collect();
+        let (to, targets) = targets(outputs, bias, relu);
+        Self { batch, shape, sources, from, to, targets }
+    }
+}
+
 /// The blocks of all outputs: their channels in the concatenation, and where to store them.
 pub(super) fn targets(
     outputs: &mut [Tensor],
     bias: Option<&[f32]>,
+    relu: bool,
 ) -> (Vec<Channels>, Vec<Target>) {
     let (mut channels, mut targets) = (Vec::new(), Vec::new());
     let mut before = 0;
@@ -250,7 +365,7 @@ pub(super) fn targets(
             }
             let values = Shared::new(&mut values[block * stride..]);
             channels.push(Channels { first, count });
-            targets.push(Target { values, sample_stride: blocks * stride, bias: padded });
+            targets.push(Target { values, sample_stride: blocks * stride, bias: padded, relu });
         }
         before += total;
     }

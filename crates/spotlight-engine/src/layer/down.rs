@@ -1,17 +1,11 @@
 //! The 2×2×2 convolution with stride 2: half the size.
 
-use super::{check_gradients, concatenated, unfilled};
+use super::{check_gradients, concatenated, half::halved, unfilled};
 use crate::{
     Engine,
     kernel::half::{Direction, TAPS},
     tensor::{Activation, Tensor},
 };
-
-/// Half of each side.
-fn halved(shape: [usize; 3]) -> [usize; 3] {
-    assert!(shape.iter().all(|side| side % 2 == 0), "the sides to halve are even: {shape:?}");
-    shape.map(|side| side / 2)
-}
 
 impl Engine {
     /// Convolves the concatenated inputs with stride 2 and without padding.

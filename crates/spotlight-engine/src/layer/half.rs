@@ -5,14 +5,14 @@
 
 use rayon::prelude::*;
 
-use super::{TASKS_PER_THREAD, conv::targets, partial::Partial};
+use super::{TASKS_PER_THREAD, conv::Ends, partial::Partial};
 use crate::{
     Engine, InstructionSet,
     kernel::{
         half::{Between, Correlate, Direction, PAIR, Patch, RowRange, TAPS, TOGETHER},
         naive::{self, Geometry, Planar},
-        pack::pack_half,
-        source::{Shared, sources},
+        pack::{Order, Packed, Weights, pack_half},
+        source::{Channels, Shared, sources},
         vector::dispatch,
     },
     tensor::{Activation, BLOCK, Tensor},
@@ -50,33 +50,33 @@ impl Engine {
         if self.instruction_set() == InstructionSet::Exact {
             return between_exactly(direction, inputs, weights, bias, outputs);
         }
-        let sources = sources(inputs);
-        let in_channels: usize = inputs.iter().map(|input| input.tensor.channels()).sum();
-        let out_channels: usize = outputs.iter().map(Tensor::channels).sum();
-        let (coarse, strides) = match direction {
-            Direction::Gather => (outputs[0].shape(), [in_channels * TAPS, TAPS]),
-            Direction::Scatter => (inputs[0].tensor.shape(), [TAPS, out_channels * TAPS]),
+        let ends = Ends::new(inputs, bias, false, outputs);
+        let weights = half_weights(direction, weights, &ends);
+        self.install(|| self.between_packed(direction, &ends, &pack_half_of(weights, &ends)));
+    }
+
+    /// Convolves with packed weights.
+    pub(super) fn between_packed(&self, direction: Direction, ends: &Ends<'_>, weights: &Packed) {
+        let Ends { batch, shape, sources, targets, .. } = ends;
+        let coarse = match direction {
+            Direction::Gather => halved(*shape),
+            Direction::Scatter => *shape,
         };
-        let from: Vec<_> = sources.iter().map(|source| source.channels).collect();
-        let patches = patches(outputs[0].batch(), coarse, sources.len());
-        let (to, targets) = targets(outputs, bias);
-        self.install(|| {
-            let weights = pack_half(weights, strides, &from, &to, TOGETHER);
-            // Few patches: the output blocks are dealt to several tasks, too.
-            let groups = targets.len().div_ceil(TOGETHER);
-            let deals = (TASKS_PER_THREAD * self.threads()).div_ceil(patches.len()).min(groups);
-            let hand = groups.div_ceil(deals);
-            let deals = groups.div_ceil(hand);
-            (0..patches.len() * deals).into_par_iter().for_each(|task| {
-                let (sources, weights, first_group) = (&sources, &weights, task % deals * hand);
-                let end = ((first_group + hand) * TOGETHER).min(targets.len());
-                let targets = &targets[first_group * TOGETHER..end];
-                let patch = patches[task / deals].clone();
-                let task = Between { direction, sources, weights, targets, first_group, patch };
-                // SAFETY: the engine has checked the instruction set; the tasks write different
-                // rows of `outputs`, which are borrowed for as long as they run.
-                unsafe { dispatch(self.instruction_set(), task) }
-            });
+        let patches = patches(*batch, coarse, sources.len());
+        // Few patches: the output blocks are dealt to several tasks, too.
+        let groups = targets.len().div_ceil(TOGETHER);
+        let deals = (TASKS_PER_THREAD * self.threads()).div_ceil(patches.len()).min(groups);
+        let hand = groups.div_ceil(deals);
+        let deals = groups.div_ceil(hand);
+        (0..patches.len() * deals).into_par_iter().for_each(|task| {
+            let first_group = task % deals * hand;
+            let end = ((first_group + hand) * TOGETHER).min(targets.len());
+            let targets = &targets[first_group * TOGETHER..end];
+            let patch = patches[task / deals].clone();
+            let task = Between { direction, sources, weights, targets, first_group, patch };
+            // SAFETY: the engine has checked the instruction set; the tasks write different
+            // rows or blocks of the outputs, which are borrowed for as long as they run.
+            unsafe { dispatch(self.instruction_set(), task) }
         });
     }
 
@@ -124,6 +124,31 @@ impl Engine {
             });
         });
     }
+}
+
+/// The sides of the coarse grid: half of each side.
+pub(super) fn halved(fine: [usize; 3]) -> [usize; 3] {
+    assert!(fine.iter().all(|side| side % 2 == 0), "the sides to halve are even: {fine:?}");
+    fine.map(|side| side / 2)
+}
+
+/// Weights `[coarse channel, fine channel, tap]` as a direction reads them.
+pub(super) fn half_weights<'a>(
+    direction: Direction,
+    values: &'a [f32],
+    ends: &Ends<'_>,
+) -> Weights<'a> {
+    let count = |channels: &[Channels]| channels.iter().map(|c| c.count).sum::<usize>() * TAPS;
+    let (out, input) = match direction {
+        Direction::Gather => (count(&ends.from), TAPS),
+        Direction::Scatter => (TAPS, count(&ends.to)),
+    };
+    Weights { values, order: Order { out, input, flipped: false }, scale: None }
+}
+
+/// The weights in the order of the kernels.
+pub(super) fn pack_half_of(weights: Weights<'_>, ends: &Ends<'_>) -> Packed {
+    pack_half(weights, &ends.from, &ends.to, TOGETHER)
 }
 
 /// [`Engine::between`] by its definition.

@@ -3,6 +3,7 @@
 mod batch_norm;
 mod conv;
 mod down;
+mod fixed;
 mod half;
 mod partial;
 mod up;
@@ -18,6 +19,7 @@ mod thread_tests;
 mod winograd_tests;
 
 pub use batch_norm::Statistics;
+pub use fixed::{FixedConvolution, Kind};
 
 use crate::tensor::{Activation, Tensor};
 

@@ -8,17 +8,17 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{TASKS_PER_THREAD, conv::targets};
+use super::{TASKS_PER_THREAD, conv::Ends};
 use crate::{
     Engine,
     kernel::{
-        conv3::Target,
-        pack::{Order, TAPS},
+        channel::Sums,
+        pack::{TAPS, Weights},
         source::{Channels, Shared, Source, sources},
         vector::dispatch,
         winograd::{
             POINTS, Panel, Region,
-            correlate::{Correlate, Sums},
+            correlate::{self, Correlate},
             input::{TransformGradient, TransformInput},
             multiply::Multiply,
             output::TransformOutput,
@@ -34,13 +34,12 @@ use crate::{
 /// What all regions of one convolution share.
 struct Convolution<'a> {
     engine: &'a Engine,
-    sources: &'a [Source<'a>],
-    channels: &'a [Channels],
+    ends: &'a Ends<'a>,
     weights: &'a Transformed,
-    targets: &'a [Target],
-    shape: [usize; 3],
     /// Whether the parts of a phase are dealt to the threads.
     deal: bool,
+    /// Whether the sums and the sums of squares of the output channels are wanted.
+    moments: bool,
 }
 
 /// Some planes of a region, and which planes of the input panel are in the volume.
@@ -54,43 +53,35 @@ struct Group<'a> {
 }
 
 impl Engine {
-    /// Convolves `inputs` into `outputs`, both concatenated along the channels.
+    /// Convolves with transformed weights. With `moments`, returns the sums and the sums of squares
+    /// of all output channels.
     pub(super) fn winograd(
         &self,
-        inputs: &[Activation<'_>],
-        weights: &[f32],
-        order: Order,
-        bias: Option<&[f32]>,
-        outputs: &mut [Tensor],
-    ) {
-        let (batch, shape) = (inputs[0].tensor.batch(), inputs[0].tensor.shape());
-        let sources = sources(inputs);
-        let channels: Vec<_> = sources.iter().map(|source| source.channels).collect();
-        let (to, targets) = targets(outputs, bias);
-        let (regions, planes) = tile_regions(batch, shape, [sources.len(), targets.len()]);
+        ends: &Ends<'_>,
+        weights: &Transformed,
+        moments: bool,
+    ) -> Option<[Vec<f64>; 2]> {
+        let blocks = [ends.sources.len(), ends.targets.len()];
+        let (regions, planes) = tile_regions(ends.batch, ends.shape, blocks);
         let deal = regions.len() < TASKS_PER_THREAD * self.threads();
-        self.install(|| {
-            let weights = self.transform_weights(weights, order, &channels, &to);
-            let (sources, channels, targets) = (&sources, &channels, &targets);
-            let weights = &weights;
-            let convolution = Convolution {
-                engine: self,
-                sources,
-                channels,
-                weights,
-                targets,
-                shape,
-                deal,
+        let convolution = Convolution { engine: self, ends, weights, deal, moments };
+        let of_regions: Vec<Vec<[Sums; 2]>> =
+            regions.par_iter().map(|region| convolution.region(region, planes)).collect();
+        moments.then(|| {
+            let mut totals = vec![[[0.0; BLOCK]; 2]; ends.targets.len()];
+            of_regions.iter().for_each(|sums| add_moments(&mut totals, sums));
+            let of = |which: usize| {
+                let lanes = totals.iter().zip(&ends.to);
+                lanes.flat_map(|(sums, to)| sums[which][..to.count].iter().copied()).collect()
             };
-            regions.par_iter().for_each(|region| convolution.region(region, planes));
-        });
+            [of(0), of(1)]
+        })
     }
 
     /// The weights' points.
-    fn transform_weights(
+    pub(super) fn transform_weights(
         &self,
-        weights: &[f32],
-        order: Order,
+        weights: Weights<'_>,
         inputs: &[Channels],
         outputs: &[Channels],
     ) -> Transformed {
@@ -101,7 +92,7 @@ impl Engine {
         (0..outputs.len() * inputs.len()).into_par_iter().for_each(|pair| {
             let (block, input) = (pair / inputs.len(), inputs[pair % inputs.len()]);
             let output = outputs[block];
-            let task = TransformWeights { weights, order, input, output, block, layout, to };
+            let task = TransformWeights { weights, input, output, block, layout, to };
             // SAFETY: the engine has checked the instruction set; every pair of blocks has its own
             // part of the buffer, which nobody reads before all are done.
             unsafe { dispatch(self.instruction_set(), task) }
@@ -110,13 +101,21 @@ impl Engine {
     }
 }
 
+/// Adds sums block by block.
+fn add_moments(totals: &mut [[Sums; 2]], sums: &[[Sums; 2]]) {
+    let totals = totals.as_flattened_mut().as_flattened_mut().iter_mut();
+    totals.zip(sums.as_flattened().as_flattened()).for_each(|(total, sum)| *total += sum);
+}
+
 impl Convolution<'_> {
-    /// Computes all planes of a region, some at a time.
-    fn region(&self, region: &Region, planes: usize) {
+    /// Computes all planes of a region, some at a time; returns the sums of each output block.
+    fn region(&self, region: &Region, planes: usize) -> Vec<[Sums; 2]> {
+        let Ends { sources, targets, shape, .. } = self.ends;
+        let mut moments = vec![[[0.0; BLOCK]; 2]; targets.len()];
         let panels = |planes: usize| {
             let tiles = region.tiles();
-            let input = Panel { blocks: self.sources.len(), planes: planes + 2, tiles };
-            (input, Panel { blocks: self.targets.len(), planes, tiles })
+            let input = Panel { blocks: sources.len(), planes: planes + 2, tiles };
+            (input, Panel { blocks: targets.len(), planes, tiles })
         };
         let (input, output) = panels(planes);
         let mut values = Buffer::new(input.len());
@@ -125,7 +124,7 @@ impl Convolution<'_> {
         let mut kept = 0;
         for start in region.z.clone().step_by(planes) {
             let z = start..(start + planes).min(region.z.end);
-            let inside = 1 - start.min(1)..(z.len() + 2).min(self.shape[0] + 1 - start);
+            let inside = 1 - start.min(1)..(z.len() + 2).min(shape[0] + 1 - start);
             let (input, output) = panels(z.len());
             let region = region.planes(z.clone());
             if z.len() < planes {
@@ -133,48 +132,57 @@ impl Convolution<'_> {
                 kept = 0;
             }
             let group = Group { region: &region, input, output, inside, values, products };
-            self.planes(&group, kept);
-            if z.end < self.shape[0] {
+            add_moments(&mut moments, &self.planes(&group, kept));
+            if z.end < shape[0] {
                 // SAFETY: the panel is this task's own, and all of its phases are over.
                 unsafe { roll(&input, values) }
                 kept = 2;
             }
         }
+        moments
     }
 
-    /// The three phases for some planes, of which the first `kept` are transformed already.
-    fn planes(&self, group: &Group<'_>, kept: usize) {
+    /// The three phases for some planes, of which the first `kept` are transformed already; returns
+    /// the sums of each output block.
+    fn planes(&self, group: &Group<'_>, kept: usize) -> Vec<[Sums; 2]> {
         let Group { region, input, output, inside, values, products } = group;
-        let (shape, set) = (self.shape, self.engine.instruction_set());
+        let Ends { sources, from: channels, targets, shape, .. } = self.ends;
+        let (weights, deal, moments) = (self.weights, self.deal, self.moments);
+        let (shape, set) = (*shape, self.engine.instruction_set());
         let (from, to) = (*values, *products);
         let planes = kept.max(inside.start)..inside.end;
-        each(self.deal, planes.len() * self.sources.len(), |part| {
+        each(deal, planes.len() * sources.len(), |part| {
             let (block, plane) = (part / planes.len(), planes.start + part % planes.len());
-            let source = &self.sources[block];
+            let source = &sources[block];
             let task =
                 TransformInput { source, region, shape, panel: input, block, plane, to: from };
             // SAFETY: the engine has checked the instruction set; every part writes its own plane
             // and block of the panel.
             unsafe { dispatch(set, task) }
         });
-        let groups = self.weights.groups();
-        each(self.deal, POINTS * groups, |part| {
-            let (point, group) = (part / groups, part % groups);
-            let (weights, channels, inside) = (self.weights, self.channels, inside.clone());
+        let groups = weights.groups();
+        each(deal, POINTS * groups, |part| {
+            let (point, group, inside) = (part / groups, part % groups, inside.clone());
             let task =
                 Multiply { point, group, weights, channels, input, output, inside, from, to };
             // SAFETY: as above; every part writes its own point and blocks.
             unsafe { dispatch(set, task) }
         });
-        each(self.deal, region.z.len() * self.targets.len(), |part| {
+        let sums = each(deal, region.z.len() * targets.len(), |part| {
             let (block, plane) = (part / region.z.len(), part % region.z.len());
-            let target = &self.targets[block];
+            let (target, panel, from) = (&targets[block], output, to);
             let task =
-                TransformOutput { target, region, shape, panel: output, block, plane, from: to };
+                TransformOutput { target, region, shape, panel, block, plane, from, moments };
             // SAFETY: as above; every part writes its own voxels of the output, which is borrowed
             // for as long as the tasks run.
             unsafe { dispatch(set, task) }
         });
+        let mut moments = vec![[[0.0; BLOCK]; 2]; targets.len()];
+        for (part, sums) in sums.iter().enumerate() {
+            let block = part / region.z.len();
+            add_moments(&mut moments[block..=block], std::slice::from_ref(sums));
+        }
+        moments
     }
 }
 
@@ -190,7 +198,7 @@ struct Correlation<'a> {
     inputs: &'a [Source<'a>],
     gradients: &'a [Source<'a>],
     shape: [usize; 3],
-    layout: Sums,
+    layout: correlate::Sums,
     deal: bool,
 }
 
@@ -206,15 +214,14 @@ impl Engine {
         let gradients = [Activation { tensor: grad, normalise: None }];
         let (inputs, gradients) = (sources(inputs), sources(&gradients));
         let (inputs, gradients) = (&inputs, &gradients);
-        let layout = Sums { inputs: inputs.len(), outputs: gradients.len() };
+        let layout = correlate::Sums { inputs: inputs.len(), outputs: gradients.len() };
         let (regions, planes) = tile_regions(batch, shape, [inputs.len(), gradients.len()]);
         // The same for any number of threads, and so are the sums.
         let parts = (PART_SUMS / layout.len()).clamp(1, PARTS).min(regions.len());
         let step = regions.len().div_ceil(parts);
         let parts: Vec<_> = regions.chunks(step).collect();
         let deal = parts.len() < TASKS_PER_THREAD * self.threads();
-        let correlation =
-            Correlation { engine: self, inputs, gradients, shape, layout, deal };
+        let correlation = Correlation { engine: self, inputs, gradients, shape, layout, deal };
         self.install(|| {
             let mut sums = Buffer::new(parts.len() * layout.len());
             let of_parts = sums.par_chunks_exact_mut(layout.len()).zip(&parts);
@@ -338,11 +345,12 @@ impl Correlation<'_> {
     }
 }
 
-/// Calls `work` for every part, on all threads if the parts are to be dealt.
-fn each(deal: bool, parts: usize, work: impl Fn(usize) + Sync) {
+/// Calls `work` for every part, on all threads if the parts are to be dealt; returns what it
+/// returned, in the order of the parts.
+fn each<T: Send>(deal: bool, parts: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     if deal {
-        (0..parts).into_par_iter().for_each(&work);
+        (0..parts).into_par_iter().map(&work).collect()
     } else {
-        (0..parts).for_each(work);
+        (0..parts).map(work).collect()
     }
 }

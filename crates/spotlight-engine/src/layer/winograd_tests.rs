@@ -6,15 +6,18 @@
 use proptest::prelude::*;
 
 use super::{
+    Statistics,
+    conv::{Ends, backward_weights, forward_weights},
     oracle_tests::{Inputs, check_padding, some_channels},
     tests::{numbers, tensor},
 };
 use crate::{
-    Engine, EngineOptions, InstructionSet, Tensor,
+    Activation, Engine, EngineOptions, InstructionSet, Tensor,
     kernel::{
         naive::{self, Geometry, Planar},
-        pack::{Order, TAPS},
+        pack::{TAPS, Weights},
     },
+    plan::Algorithm,
 };
 
 /// Engines of one thread, where every thread takes regions of its own, and of eleven, where the
@@ -40,6 +43,21 @@ fn check_close(what: &str, engine: &Engine, found: &[f32], wanted: &[f32]) {
     }
 }
 
+/// A convolution by Winograd's algorithm, whatever the plan would choose.
+fn winograd(
+    engine: &Engine,
+    inputs: &[Activation<'_>],
+    weights: Weights<'_>,
+    bias: Option<&[f32]>,
+    outputs: &mut [Tensor],
+) -> [Vec<f64>; 2] {
+    let ends = Ends::new(inputs, bias, false, outputs);
+    engine.install(|| {
+        let packed = engine.pack3(Algorithm::Winograd, weights, &ends);
+        engine.convolve_packed(&ends, &packed, true).unwrap()
+    })
+}
+
 #[track_caller]
 fn check(batch: usize, channels: &[usize], out: usize, shape: [usize; 3], seed: u64) {
     let inputs = Inputs::new(batch, channels, shape, seed);
@@ -55,15 +73,22 @@ fn check(batch: usize, channels: &[usize], out: usize, shape: [usize; 3], seed: 
     let dw: Vec<_> = dw.iter().map(|&value| value as f32).collect();
     for engine in engines() {
         let mut found = [Tensor::unfilled(batch, out, shape)];
-        let order = Order { out: total * TAPS, input: TAPS, flipped: false };
-        engine.winograd(&inputs, &weights, order, Some(&bias), &mut found);
+        let forward = forward_weights(&weights, total);
+        let moments = winograd(&engine, &inputs, forward, Some(&bias), &mut found);
+        let statistics = Statistics::of_moments(moments, batch * found[0].voxels());
+        let wanted = engine.statistics(&found[0]);
+        for (found, wanted) in
+            [(&statistics.mean, &wanted.mean), (&statistics.variance, &wanted.variance)]
+        {
+            let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
+            check_close("statistics", &engine, &narrow(found), &narrow(wanted));
+        }
         check_close("forward", &engine, &found[0].to_planar(), &y);
         check_padding(&found[0]);
         let mut found: Vec<_> =
             channels.iter().map(|&count| Tensor::unfilled(batch, count, shape)).collect();
-        let order = Order { out: TAPS, input: total * TAPS, flipped: true };
-        let from = [crate::Activation { tensor: &grad, normalise: None }];
-        engine.winograd(&from, &weights, order, None, &mut found);
+        let from = [Activation { tensor: &grad, normalise: None }];
+        winograd(&engine, &from, backward_weights(&weights, total), None, &mut found);
         for (found, wanted) in found.iter().zip(&dx) {
             check_close("backward data", &engine, &found.to_planar(), &wanted.to_planar());
             check_padding(found);

@@ -18,14 +18,7 @@ pub(super) fn take(len: usize) -> NonNull<f32> {
     // SAFETY: a new mapping that nobody else knows; its parts are unmapped once, here, or wholly
     // by `give`.
     unsafe {
-        let start = libc::mmap(
-            std::ptr::null_mut(),
-            bytes + PAGE_BYTES,
-            protection,
-            flags,
-            -1,
-            0,
-        );
+        let start = libc::mmap(std::ptr::null_mut(), bytes + PAGE_BYTES, protection, flags, -1, 0);
         if start == libc::MAP_FAILED {
             std::alloc::handle_alloc_error(layout(len));
         }

@@ -1,4 +1,4 @@
-//! The network forwards: for prediction, and for training with a trace kept.
+//! The network forwards in training, with a trace kept for the way back.
 //!
 //! Between layers lies what a convolution wrote, before its normalisation; batch
 //! normalisation and rectifier are one scale and shift per channel, applied when the
@@ -8,7 +8,7 @@ use spotlight_engine::{Activation, Engine, ScaleShift, Statistics, Tensor};
 
 use super::layer::{self, Operation};
 use super::parameters::{Layer, Level, Norm};
-use super::{EPSILON, Fnet, MOMENTUM};
+use super::{EPSILON, MOMENTUM};
 
 /// A convolution's output, and how the next layer normalises it on reading.
 #[derive(Debug)]
@@ -59,45 +59,6 @@ impl LevelTrace {
     }
 }
 
-impl Fnet {
-    /// A level with running statistics; tensors are freed as soon as they have been read.
-    pub(super) fn predict_level(
-        &self,
-        engine: &Engine,
-        level: &Level,
-        input: Activation<'_>,
-    ) -> Normalised {
-        let layer = |operation, layer: &Layer, inputs: &[Activation<'_>]| {
-            let convolution = &layer.convolution;
-            let tensor = layer::forward(engine, operation, convolution, &self.parameters, inputs);
-            let statistics = self.running_statistics(&layer.norm);
-            Normalised { tensor, on_load: scale_shift(&self.parameters, &layer.norm, &statistics) }
-        };
-        let pair = |layers: &[Layer; 2], inputs: &[Activation<'_>]| {
-            let first = layer(Operation::Same, &layers[0], inputs);
-            layer(Operation::Same, &layers[1], &[first.activation()])
-        };
-        let skip = pair(&level.more, &[input]);
-        let Some(lower) = &level.lower else { return skip };
-        let down = layer(Operation::Down, &lower.down, &[skip.activation()]);
-        let deep = self.predict_level(engine, &lower.level, down.activation());
-        drop(down);
-        let up = layer(Operation::Up, &lower.up, &[deep.activation()]);
-        drop(deep);
-        // The first of the two reads skip and up; the second needs neither any more.
-        let first = layer(Operation::Same, &lower.less[0], &[skip.activation(), up.activation()]);
-        drop((skip, up));
-        layer(Operation::Same, &lower.less[1], &[first.activation()])
-    }
-
-    fn running_statistics(&self, norm: &Norm) -> Statistics {
-        let widen = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect();
-        let mean = widen(&self.buffers[norm.mean.clone()]);
-        let variance = widen(&self.buffers[norm.variance.clone()]);
-        Statistics { mean, variance, count: 0 }
-    }
-}
-
 /// What a training pass reads and, for the running statistics, writes.
 pub(super) struct Training<'a> {
     pub(super) engine: &'a Engine,
@@ -128,8 +89,13 @@ impl Training<'_> {
 
     fn layer(&mut self, operation: Operation, layer: &Layer, inputs: &[Activation<'_>]) -> Kept {
         let convolution = &layer.convolution;
-        let tensor = layer::forward(self.engine, operation, convolution, self.parameters, inputs);
-        let statistics = self.engine.statistics(&tensor);
+        let (tensor, statistics) = layer::forward_with_statistics(
+            self.engine,
+            operation,
+            convolution,
+            self.parameters,
+            inputs,
+        );
         self.update_running(&layer.norm, &statistics);
         let on_load = scale_shift(self.parameters, &layer.norm, &statistics);
         Kept { output: Normalised { tensor, on_load }, statistics }

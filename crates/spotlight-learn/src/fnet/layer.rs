@@ -1,6 +1,6 @@
 //! One layer forwards and backwards, whichever of the three convolutions it has.
 
-use spotlight_engine::{Activation, Engine, Tensor};
+use spotlight_engine::{Activation, Engine, Statistics, Tensor};
 
 use super::parameters::Convolution;
 
@@ -29,6 +29,23 @@ pub(super) fn forward(
         Operation::Down => engine.down2(inputs, weights, bias, layer.out_channels),
         Operation::Up => engine.up2(inputs, weights, bias, layer.out_channels),
     }
+}
+
+/// The convolution's output, bias added, with its statistics.
+pub(super) fn forward_with_statistics(
+    engine: &Engine,
+    operation: Operation,
+    layer: &Convolution,
+    parameters: &[f32],
+    inputs: &[Activation<'_>],
+) -> (Tensor, Statistics) {
+    if let Operation::Same = operation {
+        let (weights, bias) = (&parameters[layer.weights.clone()], &parameters[layer.bias.clone()]);
+        return engine.conv3_with_statistics(inputs, weights, bias, layer.out_channels);
+    }
+    let output = forward(engine, operation, layer, parameters, inputs);
+    let statistics = engine.statistics(&output);
+    (output, statistics)
 }
 
 /// The gradients by what the convolution read, one for each input.

@@ -16,6 +16,7 @@
 //! - S. Ioffe and C. Szegedy (2015), "Batch normalization".
 
 mod backward;
+mod fixed;
 mod forward;
 mod initialise;
 mod layer;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use spotlight_engine::{Activation, Engine, Tensor};
 
+pub use fixed::FixedFnet;
 pub use parameters::{Entry, EntryKind};
 pub use receptive_field::receptive_field_halo;
 
@@ -161,7 +163,16 @@ impl Fnet {
         }
     }
 
-    /// Predicts, with the running statistics.
+    /// The network ready to predict, its normalisations folded into its convolutions.
+    ///
+    /// With `keep`, the weights in the order of the engine's kernels are kept from one prediction
+    /// to the next, which takes up to four times their memory; without, they are made anew.
+    #[must_use]
+    pub fn fixed(&self, keep: bool) -> FixedFnet<'_> {
+        FixedFnet::new(self, keep)
+    }
+
+    /// Predicts once, with the running statistics.
     ///
     /// # Panics
     ///
@@ -169,11 +180,7 @@ impl Fnet {
     /// [`FnetOptions::divisor`].
     #[must_use]
     pub fn forward_eval(&self, engine: &Engine, input: &Tensor) -> Tensor {
-        self.check_input(input);
-        let input = Activation { tensor: input, normalise: None };
-        let top = self.predict_level(engine, &self.layout.top, input);
-        let (output, read) = (&self.layout.output, [top.activation()]);
-        layer::forward(engine, Operation::Same, output, &self.parameters, &read)
+        self.fixed(false).forward(engine, input)
     }
 
     /// Predicts with the statistics of the batch, as in training, and updates the running

@@ -79,7 +79,8 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     let model = values::model_path(&options.model);
     let jobs = plan(options)?;
     let predictor = Predictor::read(&model)?;
-    let engine = Engine::new(&EngineOptions { threads: context.threads, ..EngineOptions::default() })?;
+    let engine =
+        Engine::new(&EngineOptions { threads: context.threads, ..EngineOptions::default() })?;
     prepare_folders(&jobs, options.overwrite)?;
 
     const STEPS: u64 = 1000;

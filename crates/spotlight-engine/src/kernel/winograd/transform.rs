@@ -58,14 +58,7 @@ pub(super) unsafe fn gradient<V: Vector>(y: [V; 4]) -> [V; 6] {
         let (even, odd) = (y[0].add(y[2]), y[1].add(y[3]));
         let far_even = y[2].mul_add(four, y[0]);
         let far_odd = y[3].mul_add(four, y[1]).mul_add(V::splat(2.0), zero);
-        [
-            y[0],
-            even.add(odd),
-            even.sub(odd),
-            far_even.add(far_odd),
-            far_even.sub(far_odd),
-            y[3],
-        ]
+        [y[0], even.add(odd), even.sub(odd), far_even.add(far_odd), far_even.sub(far_odd), y[3]]
     }
 }
 
@@ -77,8 +70,7 @@ pub(super) unsafe fn weights<V: Vector>(g: [V; 3]) -> [V; 6] {
         let zero = V::splat(0.0);
         let outer = g[0].add(g[2]).mul_add(V::splat(-1.0 / 6.0), zero);
         let inner = g[1].mul_add(V::splat(1.0 / 6.0), zero);
-        let far_outer =
-            g[0].mul_add(V::splat(1.0 / 24.0), g[2].mul_add(V::splat(1.0 / 6.0), zero));
+        let far_outer = g[0].mul_add(V::splat(1.0 / 24.0), g[2].mul_add(V::splat(1.0 / 6.0), zero));
         let far_inner = g[1].mul_add(V::splat(1.0 / 12.0), zero);
         [
             g[0].mul_add(V::splat(0.25), zero),

@@ -1,11 +1,9 @@
 //! Weights to points and back.
 
-use std::array::from_fn;
-
 use super::{PATCH, POINTS, transform};
 use crate::{
     kernel::{
-        pack::{Order, TAPS},
+        pack::{TAPS, Weights},
         source::{Channels, Shared},
         vector::{Task, Vector},
     },
@@ -69,8 +67,7 @@ impl Transformed {
 
 /// Transforms the weights of one output block with the channels of one input block.
 pub(crate) struct TransformWeights<'a> {
-    pub(crate) weights: &'a [f32],
-    pub(crate) order: Order,
+    pub(crate) weights: Weights<'a>,
     pub(crate) input: Channels,
     pub(crate) output: Channels,
     /// The number of the output block.
@@ -84,24 +81,15 @@ impl Task for TransformWeights<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let none = [0.0_f32; TAPS];
         for channel in self.input.first..self.input.first + self.input.count {
-            let lanes: [&[f32; TAPS]; BLOCK] = from_fn(|lane| {
-                let start =
-                    channel * self.order.input + (self.output.first + lane) * self.order.out;
-                let taps = self.weights.get(start..).and_then(|rest| rest.first_chunk());
-                taps.filter(|_| lane < self.output.count).unwrap_or(&none)
-            });
+            let lanes = self.weights.lanes::<TAPS>(channel, self.output);
             for kz in 0..3 {
                 // SAFETY: the caller vouches for the set and for the room, of which no other task
                 // writes these channels.
                 unsafe {
                     let mut g = [[V::splat(0.0); 3]; 3];
                     for (tap, g) in g.as_flattened_mut().iter_mut().enumerate() {
-                        let tap = 9 * kz + tap;
-                        let tap = if self.order.flipped { TAPS - 1 - tap } else { tap };
-                        let values: [f32; BLOCK] = from_fn(|lane| lanes[lane][tap]);
-                        *g = V::load(values.as_ptr());
+                        *g = V::load(lanes[9 * kz + tap].as_ptr());
                     }
                     self.store(kz, channel, g);
                 }
@@ -125,8 +113,7 @@ impl TransformWeights<'_> {
             }
             for (row, half) in half.into_iter().enumerate() {
                 for (column, value) in transform::weights(half).into_iter().enumerate() {
-                    let place =
-                        self.layout.place(row * PATCH + column, self.block, kz, channel);
+                    let place = self.layout.place(row * PATCH + column, self.block, kz, channel);
                     value.store(self.to.get().add(place));
                 }
             }
@@ -163,16 +150,12 @@ impl Task for Gradient {
                     for (row, point) in points.iter_mut().enumerate() {
                         *point = V::load(from.add((row * PATCH + column) * self.point));
                     }
-                    for (half, value) in
-                        half.iter_mut().zip(transform::weights_gradient(points))
-                    {
+                    for (half, value) in half.iter_mut().zip(transform::weights_gradient(points)) {
                         half[column] = value;
                     }
                 }
                 for (ky, half) in half.into_iter().enumerate() {
-                    for (kx, value) in
-                        transform::weights_gradient(half).into_iter().enumerate()
-                    {
+                    for (kx, value) in transform::weights_gradient(half).into_iter().enumerate() {
                         value.store(taps[9 * kz + 3 * ky + kx].as_mut_ptr());
                     }
                 }
