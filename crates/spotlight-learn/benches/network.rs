@@ -195,6 +195,7 @@ impl Warm {
         measured["threads"] = self.engine.threads().into();
         measured["instruction_set"] = self.engine.instruction_set().to_string().into();
         measured["repeat"] = repeat.into();
+        measured["heap_requests"] = spotlight_engine::heap_use().requests.into();
         measured
     }
 }

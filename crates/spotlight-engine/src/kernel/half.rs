@@ -208,8 +208,8 @@ impl Rows for Column<'_> {
         unsafe {
             let mut acc = [[V::splat(0.0); B]; R];
             for acc in &mut acc {
-                for (acc, target) in acc.iter_mut().zip(self.targets) {
-                    *acc = V::load(target.bias.as_ptr());
+                for (b, acc) in acc.iter_mut().enumerate() {
+                    *acc = V::load(self.targets[b].bias.as_ptr());
                 }
             }
             let mut with = self.weights.as_ptr();
@@ -221,9 +221,18 @@ impl Rows for Column<'_> {
                     from = from.add(patch.voxels() * BLOCK);
                 }
             }
-            for (r, acc) in acc.iter().enumerate() {
-                for (acc, target) in acc.iter().zip(self.targets) {
-                    target.finish(*acc).store(self.between.place(target, self.column, first + r));
+            // Out of the registers first: a loop with so much in it is not unrolled, and sums that
+            // are chosen by a running number would never have been in registers.
+            let mut sums = [[[0.0_f32; BLOCK]; B]; R];
+            for (sums, acc) in sums.iter_mut().zip(&acc) {
+                for (b, sum) in sums.iter_mut().enumerate() {
+                    self.targets[b].finish(acc[b]).store(sum.as_mut_ptr());
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (sum, target) in sums.iter().zip(self.targets) {
+                    let to = self.between.place(target, self.column, first + r);
+                    V::load(sum.as_ptr()).store(to);
                 }
             }
         }
