@@ -49,7 +49,7 @@ fn conv3(engine: &Engine, batch: usize, inputs: usize, out: usize, shape: [usize
     let normalise = if inputs == 1 { None } else { Some(&law) };
     let activations = [Activation { tensor: &x, normalise }];
     let (weights, bias) = (numbers(inputs * out * 27), numbers(out));
-    let (mut dw, mut db) = (weights.clone(), bias.clone());
+    let mut dw = weights.clone();
     let operations = (2 * 27 * inputs * out * batch * shape.iter().product::<usize>()) as f64;
     let mut rounds = 0.0;
     let time = seconds(engine, || rounds = engine.multiply_adds(2_000_000));
@@ -59,7 +59,7 @@ fn conv3(engine: &Engine, batch: usize, inputs: usize, out: usize, shape: [usize
     let by_weights = if std::env::var("NOW").is_ok() {
         1.0
     } else {
-        seconds(engine, || engine.conv3_backward_weights(&activations, &y, &mut dw, &mut db))
+        seconds(engine, || engine.conv3_backward_weights(&activations, &y, &mut dw))
     };
     let name = format!("conv3 {inputs}->{out} @{batch}x{}x{}x{}", shape[0], shape[1], shape[2]);
     print!("{name:<28} {:>5.0}", peak / 1e9);

@@ -137,12 +137,12 @@ impl Network {
         let operations = Self::operations(kind, inputs, out);
         let taps = if kind == Kind::Conv3 { 27 } else { 8 };
         let weights = numbers(channels.iter().sum::<usize>() * out * taps);
-        let (mut dw, mut db) = (weights.clone(), vec![0.0; out]);
+        let mut dw = weights.clone();
         let engine = &self.engine;
         match kind {
             Kind::Conv3 => {
                 self.timed("conv3 backward weights", operations, || {
-                    engine.conv3_backward_weights(inputs, grad, &mut dw, &mut db);
+                    engine.conv3_backward_weights(inputs, grad, &mut dw);
                 });
                 if channels == [1] {
                     return Vec::new();
@@ -153,7 +153,7 @@ impl Network {
             }
             Kind::Down2 => {
                 self.timed("down2 backward weights", operations, || {
-                    engine.down2_backward_weights(inputs, grad, &mut dw, &mut db);
+                    engine.down2_backward_weights(inputs, grad, &mut dw);
                 });
                 self.timed("down2 backward data", operations, || {
                     engine.down2_backward_data(grad, &weights, &channels)
@@ -161,7 +161,7 @@ impl Network {
             }
             Kind::Up2 => {
                 self.timed("up2 backward weights", operations, || {
-                    engine.up2_backward_weights(inputs, grad, &mut dw, &mut db);
+                    engine.up2_backward_weights(inputs, grad, &mut dw);
                 });
                 self.timed("up2 backward data", operations, || {
                     engine.up2_backward_data(grad, &weights, &channels)
@@ -230,9 +230,9 @@ fn main() {
             let weights = numbers(width * 27);
             let output = network
                 .timed("conv3 to one", 0.0, || network.engine.conv3(&inputs, &weights, &[0.0], 1));
-            let (mut dw, mut db) = (weights.clone(), [0.0]);
+            let mut dw = weights.clone();
             network.timed("conv3 to one", 0.0, || {
-                network.engine.conv3_backward_weights(&inputs, &output, &mut dw, &mut db);
+                network.engine.conv3_backward_weights(&inputs, &output, &mut dw);
                 network.engine.conv3_backward_data(&output, &weights, &[width]).remove(0)
             })
         })

@@ -4,7 +4,13 @@
 
 use rayon::prelude::*;
 
-use crate::Engine;
+use crate::{
+    Engine,
+    kernel::{
+        adam::{Law, Update},
+        vector::dispatch,
+    },
+};
 
 /// Values that one task updates.
 const CHUNK: usize = 16 * 1024;
@@ -54,17 +60,14 @@ impl Engine {
         );
         assert!(step > 0, "steps of Adam count from 1");
         let power = step as f64;
-        let step_size = (adam.learning_rate / (1.0 - adam.beta1.powf(power))) as f32;
-        let correction = (1.0 - adam.beta2.powf(power)).sqrt() as f32;
-        let (weight1, keep1) = ((1.0 - adam.beta1) as f32, (1.0 - (1.0 - adam.beta1)) as f32);
-        let (keep2, weight2) = (adam.beta2 as f32, (1.0 - adam.beta2) as f32);
-        let epsilon = adam.epsilon as f32;
-        let update = |(((p, &g), m), v): (((&mut f32, &f32), &mut f32), &mut f32)| {
-            // PyTorch's `lerp` starts from the nearer end.
-            *m = if weight1 < 0.5 { *m + weight1 * (g - *m) } else { g - (g - *m) * keep1 };
-            *v = *v * keep2 + weight2 * g * g;
-            let denominator = v.sqrt() / correction + epsilon;
-            *p += -step_size * *m / denominator;
+        let law = Law {
+            step_size: (adam.learning_rate / (1.0 - adam.beta1.powf(power))) as f32,
+            correction: (1.0 - adam.beta2.powf(power)).sqrt() as f32,
+            weight1: (1.0 - adam.beta1) as f32,
+            keep1: (1.0 - (1.0 - adam.beta1)) as f32,
+            weight2: (1.0 - adam.beta2) as f32,
+            keep2: adam.beta2 as f32,
+            epsilon: adam.epsilon as f32,
         };
         self.install(|| {
             params
@@ -72,7 +75,11 @@ impl Engine {
                 .zip(grads.par_chunks(CHUNK))
                 .zip(m.par_chunks_mut(CHUNK))
                 .zip(v.par_chunks_mut(CHUNK))
-                .for_each(|(((p, g), m), v)| p.iter_mut().zip(g).zip(m).zip(v).for_each(update));
+                .for_each(|(((params, grads), m), v)| {
+                    let task = Update { params, grads, m, v, law };
+                    // SAFETY: the engine has checked the instruction set.
+                    unsafe { dispatch(self.instruction_set(), task) }
+                });
         });
     }
 }

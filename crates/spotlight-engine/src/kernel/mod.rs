@@ -1,5 +1,6 @@
 //! The loops that do the work, without threads.
 
+pub(crate) mod adam;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -197,10 +197,15 @@ impl Engine {
         });
     }
 
-    /// The sum of every channel: the gradient of a bias.
-    pub(super) fn channel_sums(&self, tensor: &Tensor, sums: &mut [f32]) {
-        let [totals, _] = self.moments(tensor, |run| Moments { values: run.of(tensor) });
-        sums.iter_mut().zip(totals).for_each(|(to, total)| *to = total as f32);
+    /// The gradient with respect to the biases of any convolution: the sum of every channel of the
+    /// gradient with respect to its output.
+    ///
+    /// A bias before a batch normalisation has no effect, so its gradient is zero and need not be
+    /// asked for.
+    #[must_use]
+    pub fn bias_gradient(&self, grad: &Tensor) -> Vec<f32> {
+        let [totals, _] = self.moments(grad, |run| Moments { values: run.of(grad) });
+        totals.into_iter().map(|total| total as f32).collect()
     }
 
     /// Two sums a channel, over all runs of a tensor, added in a fixed order.

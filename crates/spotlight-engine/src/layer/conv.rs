@@ -118,8 +118,8 @@ impl Engine {
         outputs
     }
 
-    /// The gradients with respect to the weights and biases of [`Engine::conv3`]; overwrites
-    /// `grad_weights` and `grad_bias`, whose order is that of the weights and biases.
+    /// The gradients with respect to the weights of [`Engine::conv3`]; overwrites
+    /// `grad_weights`, whose order is that of the weights.
     ///
     /// # Panics
     ///
@@ -129,19 +129,18 @@ impl Engine {
         inputs: &[Activation<'_>],
         grad: &Tensor,
         grad_weights: &mut [f32],
-        grad_bias: &mut [f32],
     ) {
         let (batch, channels, shape) = concatenated(inputs);
         let output = (batch, shape);
-        check_gradients(grad, output, (channels, TAPS), grad_weights, grad_bias);
+        check_gradients(grad, output, (channels, TAPS), grad_weights);
         if self.instruction_set() == InstructionSet::Exact {
             let dy = Planar::of_tensor(grad);
             naive::round(&naive::backward_weights(&Planar::of(inputs), &dy, CONV3), grad_weights);
-            return self.channel_sums(grad, grad_bias);
+            return;
         }
         if self.algorithm(batch, shape, channels, grad.channels()) == Algorithm::Winograd {
             self.winograd_weights(inputs, grad, grad_weights);
-            return self.channel_sums(grad, grad_bias);
+            return;
         }
         let vectors = [Activation { tensor: grad, normalise: None }];
         let (inputs, vectors) = (sources(inputs), sources(&vectors));
@@ -155,7 +154,6 @@ impl Engine {
             let order = Order { out, input, flipped: false };
             self.correlate(&inputs, &vectors, (batch, shape), order, grad_weights);
         }
-        self.channel_sums(grad, grad_bias);
     }
 }
 

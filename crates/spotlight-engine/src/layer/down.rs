@@ -55,8 +55,8 @@ impl Engine {
         outputs
     }
 
-    /// The gradients with respect to the weights and biases of [`Engine::down2`]; overwrites
-    /// `grad_weights` and `grad_bias`.
+    /// The gradients with respect to the weights of [`Engine::down2`]; overwrites
+    /// `grad_weights`.
     ///
     /// # Panics
     ///
@@ -66,13 +66,11 @@ impl Engine {
         inputs: &[Activation<'_>],
         grad: &Tensor,
         grad_weights: &mut [f32],
-        grad_bias: &mut [f32],
     ) {
         let (batch, channels, shape) = concatenated(inputs);
         let output = (batch, halved(shape));
-        check_gradients(grad, output, (channels, TAPS), grad_weights, grad_bias);
+        check_gradients(grad, output, (channels, TAPS), grad_weights);
         let coarse = [Activation { tensor: grad, normalise: None }];
         self.between_weights(inputs, &coarse, grad_weights);
-        self.channel_sums(grad, grad_bias);
     }
 }

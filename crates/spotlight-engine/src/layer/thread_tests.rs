@@ -27,13 +27,14 @@ fn step(threads: usize) -> Vec<Vec<f32>> {
     let activation = [Activation { tensor: &y, normalise: Some(&law) }];
     let (half_weights, mut half_grad) = (numbers(18 * 7 * 8, 7), vec![0.0; 18 * 7 * 8]);
     let z = engine.down2(&activation, &half_weights, &bias[..7], 7);
-    let mut small_bias = vec![0.0; 7];
-    engine.down2_backward_weights(&activation, &z, &mut half_grad, &mut small_bias);
+    engine.down2_backward_weights(&activation, &z, &mut half_grad);
+    let small_bias = engine.bias_gradient(&z);
     let fine = engine.down2_backward_data(&z, &half_weights, &[18]).remove(0);
     let (grad, dgamma, dbeta) =
         engine.batch_norm_relu_backward(&y, &stats, &gamma, &beta, 1e-5, fine);
-    let (mut dw, mut db) = (weights.clone(), bias.clone());
-    engine.conv3_backward_weights(&inputs, &grad, &mut dw, &mut db);
+    let mut dw = weights.clone();
+    engine.conv3_backward_weights(&inputs, &grad, &mut dw);
+    let db = engine.bias_gradient(&grad);
     let dx = engine.conv3_backward_data(&grad, &weights, &[20, 17]);
     let up = engine.up2(&[Activation { tensor: &z, normalise: None }], &half_weights, &bias, 18);
     let mut sum = up.clone();

@@ -59,8 +59,8 @@ impl Engine {
         outputs
     }
 
-    /// The gradients with respect to the weights and biases of [`Engine::up2`]; overwrites
-    /// `grad_weights` and `grad_bias`.
+    /// The gradients with respect to the weights of [`Engine::up2`]; overwrites
+    /// `grad_weights`.
     ///
     /// # Panics
     ///
@@ -70,13 +70,11 @@ impl Engine {
         inputs: &[Activation<'_>],
         grad: &Tensor,
         grad_weights: &mut [f32],
-        grad_bias: &mut [f32],
     ) {
         let (batch, channels, shape) = concatenated(inputs);
         let output = (batch, shape.map(|side| 2 * side));
-        check_gradients(grad, output, (channels, TAPS), grad_weights, grad_bias);
+        check_gradients(grad, output, (channels, TAPS), grad_weights);
         let fine = [Activation { tensor: grad, normalise: None }];
         self.between_weights(&fine, inputs, grad_weights);
-        self.channel_sums(grad, grad_bias);
     }
 }

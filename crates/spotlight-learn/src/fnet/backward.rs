@@ -114,7 +114,7 @@ impl Backward<'_> {
             self.gradients,
         );
         // The normalisation subtracts the mean, so no bias before it changes anything. The
-        // sum just taken is rounding noise, which Adam would blow up to whole steps.
+        // sum over the gradient is rounding noise, which Adam would blow up to whole steps.
         self.gradients[convolution.bias.clone()].fill(0.0);
     }
 

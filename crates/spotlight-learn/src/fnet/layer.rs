@@ -66,7 +66,7 @@ pub(super) fn backward_data(
     }
 }
 
-/// Writes the gradients by weights and bias.
+/// Writes the gradient by the weights.
 pub(super) fn backward_weights(
     engine: &Engine,
     operation: Operation,
@@ -75,12 +75,10 @@ pub(super) fn backward_weights(
     gradient: &Tensor,
     gradients: &mut [f32],
 ) {
-    assert_eq!(layer.weights.end, layer.bias.start, "a bias follows its weights");
-    let both = &mut gradients[layer.weights.start..layer.bias.end];
-    let (weights, bias) = both.split_at_mut(layer.weights.len());
+    let weights = &mut gradients[layer.weights.clone()];
     match operation {
-        Operation::Same => engine.conv3_backward_weights(inputs, gradient, weights, bias),
-        Operation::Down => engine.down2_backward_weights(inputs, gradient, weights, bias),
-        Operation::Up => engine.up2_backward_weights(inputs, gradient, weights, bias),
+        Operation::Same => engine.conv3_backward_weights(inputs, gradient, weights),
+        Operation::Down => engine.down2_backward_weights(inputs, gradient, weights),
+        Operation::Up => engine.up2_backward_weights(inputs, gradient, weights),
     }
 }

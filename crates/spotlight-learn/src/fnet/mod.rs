@@ -216,6 +216,7 @@ impl Fnet {
         let same = Operation::Same;
         let read = [top.output().activation()];
         layer::backward_weights(engine, same, output, &read, &gradient, gradients);
+        gradients[output.bias.clone()].copy_from_slice(&engine.bias_gradient(&gradient));
         let by_top = layer::backward_data(engine, same, output, parameters, &read, &gradient);
         let by_top = by_top.into_iter().next().expect("one input has one gradient");
         drop(gradient);
