@@ -27,5 +27,6 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use layer::{FixedConvolution, Kind, Statistics};
 pub use memory::{HeapUse, heap_use};
+pub use plan::Algorithm;
 pub use precision::{Precision, UnknownPrecision};
 pub use tensor::{Activation, ScaleShift, Tensor};

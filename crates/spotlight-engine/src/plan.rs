@@ -1,6 +1,6 @@
 //! How a volume is cut into regions that fit the cache.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use crate::{
     kernel::{
@@ -101,11 +101,23 @@ fn best_box(lines: usize, depth: usize, height: usize) -> (usize, usize) {
     best
 }
 
-/// An algorithm of the 3×3×3 convolution.
+/// An algorithm of the 3×3×3 convolution and its gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
+pub enum Algorithm {
+    /// The sum of its definition: 27 multiplications for each pair of channels and voxel.
     Direct,
+    /// Winograd's F(4×4, 3×3) in the plane, the sum of the definition along z: 6.75
+    /// multiplications, and transforms for each channel.
     Winograd,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Direct => "direct",
+            Self::Winograd => "winograd",
+        })
+    }
 }
 
 /// What the transforms of a tile cost a channel, and what those of a weight cost, in

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use spotlight_engine::Engine;
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub struct Record {
     pub threads: usize,
     /// Instruction set of the processor that was used.
     pub instruction_set: String,
+    /// How much rounding the engine was allowed for speed: `fast` or `precise`.
+    pub precision: String,
     /// The files that were read.
     pub inputs: Vec<InputFile>,
     /// The files that were written, relative to the record.
@@ -62,7 +65,7 @@ impl Started {
 
     /// The record of the command that started then and ends now.
     #[must_use]
-    pub fn record(self, threads: usize, instruction_set: String) -> Record {
+    pub fn record(self, engine: &Engine) -> Record {
         let now = SystemTime::now();
         let seconds = now.duration_since(self.0).unwrap_or_default().as_secs_f64();
         Record {
@@ -72,8 +75,9 @@ impl Started {
             started: timestamp(self.0),
             finished: timestamp(now),
             seconds: (seconds * 1e3).round() / 1e3,
-            threads,
-            instruction_set,
+            threads: engine.threads(),
+            instruction_set: engine.instruction_set().to_string(),
+            precision: engine.precision().to_string(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             details: serde_json::Value::Null,

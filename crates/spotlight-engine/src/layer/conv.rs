@@ -66,6 +66,24 @@ impl Engine {
         (output, statistics)
     }
 
+    /// The algorithm of a 3×3×3 convolution and its gradients, for `batch` volumes of `shape`.
+    ///
+    /// It is chosen by what the algorithms cost, the same on every machine and for any number of
+    /// threads, since it changes the rounding of the results.
+    #[must_use]
+    pub fn conv3_algorithm(
+        &self,
+        batch: usize,
+        shape: [usize; 3],
+        in_channels: usize,
+        out_channels: usize,
+    ) -> Algorithm {
+        match self.precision() {
+            Precision::Fast => plan::algorithm(batch, shape, in_channels, out_channels),
+            Precision::Precise => Algorithm::Direct,
+        }
+    }
+
     fn conv3_with_moments(
         &self,
         inputs: &[Activation<'_>],
@@ -138,7 +156,7 @@ impl Engine {
             naive::round(&naive::backward_weights(&Planar::of(inputs), &dy, CONV3), grad_weights);
             return;
         }
-        if self.algorithm(batch, shape, channels, grad.channels()) == Algorithm::Winograd {
+        if self.conv3_algorithm(batch, shape, channels, grad.channels()) == Algorithm::Winograd {
             self.winograd_weights(inputs, grad, grad_weights);
             return;
         }
@@ -158,20 +176,6 @@ impl Engine {
 }
 
 impl Engine {
-    /// The algorithm for a convolution or its gradients.
-    fn algorithm(
-        &self,
-        batch: usize,
-        shape: [usize; 3],
-        inputs: usize,
-        outputs: usize,
-    ) -> Algorithm {
-        match self.precision() {
-            Precision::Fast => plan::algorithm(batch, shape, inputs, outputs),
-            Precision::Precise => Algorithm::Direct,
-        }
-    }
-
     /// Convolves `inputs` into `outputs`, both concatenated along the channels.
     fn convolve(
         &self,
@@ -192,7 +196,7 @@ impl Engine {
     /// The algorithm for a convolution.
     pub(super) fn algorithm_of(&self, ends: &Ends<'_>) -> Algorithm {
         let count = |channels: &[Channels]| channels.iter().map(|channels| channels.count).sum();
-        self.algorithm(ends.batch, ends.shape, count(&ends.from), count(&ends.to))
+        self.conv3_algorithm(ends.batch, ends.shape, count(&ends.from), count(&ends.to))
     }
 
     /// Brings weights into the order of an algorithm's kernels.

@@ -16,6 +16,7 @@
 //! - S. Ioffe and C. Szegedy (2015), "Batch normalization".
 
 mod backward;
+mod describe;
 mod fixed;
 mod forward;
 mod initialise;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use spotlight_engine::{Activation, Engine, Tensor};
 
+pub use describe::{LayerShape, layer_shapes};
 pub use fixed::FixedFnet;
 pub use parameters::{Entry, EntryKind};
 pub use receptive_field::receptive_field_halo;

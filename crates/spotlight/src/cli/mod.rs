@@ -15,6 +15,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use spotlight_engine::{Engine, EngineOptions, Precision};
 
 pub use outcome::{Outcome, WRONG_USE, failure, wrong_use};
 
@@ -64,6 +65,9 @@ pub struct Global {
     /// Number of threads [default: one for each processor core]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// Sum convolutions directly: slower, with a quarter of the rounding errors
+    #[arg(long, global = true)]
+    pub precise: bool,
     /// Print errors and results only
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -77,6 +81,8 @@ pub struct Global {
 pub struct Context {
     /// Number of threads asked for; `None` is one for each processor core.
     pub threads: Option<usize>,
+    /// How much rounding the engine may do for speed; `None` leaves it to the environment.
+    pub precision: Option<Precision>,
     /// Only errors and results are wanted.
     pub quiet: bool,
     /// A progress bar may be drawn: standard error is a terminal and nobody said no.
@@ -91,10 +97,21 @@ impl Context {
     pub fn new(global: &Global) -> Self {
         Self {
             threads: global.threads.map(NonZeroUsize::get),
+            precision: global.precise.then_some(Precision::Precise),
             quiet: global.quiet,
             bars: !global.quiet && !global.no_progress && std::io::stderr().is_terminal(),
             stop: signals::Stop::default(),
         }
+    }
+
+    /// Starts the engine as the settings ask.
+    ///
+    /// # Errors
+    ///
+    /// If the environment asks for what this machine does not have, or no threads can be started.
+    pub fn engine(&self) -> Result<Engine> {
+        let (threads, precision) = (self.threads, self.precision);
+        Ok(Engine::new(&EngineOptions { threads, precision, ..EngineOptions::default() })?)
     }
 
     /// Writes a command's result to standard output.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
-use spotlight_engine::{Engine, EngineOptions};
+use spotlight_engine::Engine;
 use spotlight_io::atomic::AtomicFile;
 use spotlight_io::manifest::Split;
 use spotlight_io::{
@@ -80,7 +80,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     let jobs = plan(options)?;
     let predictor = Predictor::read(&model)?;
     let engine =
-        Engine::new(&EngineOptions { threads: context.threads, ..EngineOptions::default() })?;
+        context.engine()?;
     prepare_folders(&jobs, options.overwrite)?;
 
     const STEPS: u64 = 1000;
@@ -122,7 +122,7 @@ fn stain(
     let found = predictor.predict(engine, &signal, stack.spacing_um, &name, &settings, tell)?;
     write(predictor, &found, &job.output, options.overwrite)?;
 
-    let mut record = started.record(engine.threads(), engine.instruction_set().to_string());
+    let mut record = started.record(engine);
     record.inputs = input_files([model, job.input.as_path()])?;
     record.outputs = job.output.file_name().map(PathBuf::from).into_iter().collect();
     record.details = json!({

@@ -87,13 +87,14 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         return Err(wrong_use("a demo needs at least 2 pairs", "one to learn from, one to test"));
     }
     let begun = Instant::now();
+    let engine = context.engine()?;
     context.stop.at_next_moment();
     let mut progress = Progress::new(context, "demo", 100);
     let mut tell = |done: f64, what: &str| progress.set((100.0 * done) as u64, what);
     let setting = Setting {
         folder: &options.output,
         overwrite: options.overwrite,
-        threads: context.threads,
+        engine: &engine,
         stop: &context.stop,
     };
     let findings = study(&options.settings(), setting, &mut tell)?;

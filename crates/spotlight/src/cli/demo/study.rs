@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::json;
-use spotlight_engine::{Engine, EngineOptions};
+use spotlight_engine::Engine;
 use spotlight_image::Shape;
 use spotlight_image::simulate::Simulation;
 use spotlight_io::manifest::{Manifest, Row, Split};
@@ -162,8 +162,8 @@ pub struct Setting<'a> {
     pub folder: &'a Path,
     /// Whether results of an earlier demo are replaced.
     pub overwrite: bool,
-    /// Number of threads; `None` is one for each processor core.
-    pub threads: Option<usize>,
+    /// What the networks are computed with.
+    pub engine: &'a Engine,
     /// The request to stop.
     pub stop: &'a Stop,
 }
@@ -187,10 +187,9 @@ pub(super) struct Stain<'a> {
 /// If there are fewer than two pairs, so that none can be held out.
 pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Findings> {
     assert!(options.pairs >= 2, "nothing to hold out");
-    let Setting { folder, overwrite, threads, stop } = setting;
+    let Setting { folder, overwrite, engine, stop } = setting;
     check_free(folder, overwrite)?;
     let started = Started::now();
-    let engine = Engine::new(&EngineOptions { threads, ..EngineOptions::default() })?;
     let manifest = make_stacks(options, setting, tell)?;
     let [learnt, validated] =
         [Split::Train, Split::Validate].map(|part| manifest.rows_of(part).collect::<Vec<_>>());
@@ -201,7 +200,7 @@ pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Find
         let path = folder.join(model.folder()).join("model.safetensors");
         let mut tell = |part: f64, remark: &str| phase.tell(tell, part, remark);
         let rows = [&learnt[..], &validated[..]];
-        teach(rows, &recipe(options, model), &engine, stop, &mut tell)?.write(&path)?;
+        teach(rows, &recipe(options, model), engine, stop, &mut tell)?.write(&path)?;
         predictors.push((model, Predictor::read(&path)?));
     }
 
@@ -212,14 +211,14 @@ pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Find
             TEST.tell(tell, stains.len() as f64 / total, model.title());
             check_stop(stop)?;
             let path = folder.join(model.folder()).join(file_name(&row.signal));
-            stain(predictor, row, &engine, &path, overwrite)?;
+            stain(predictor, row, engine, &path, overwrite)?;
             scores.push((*model, rate(predictor, row, &path)?));
             stains.push(Stain { model: *model, row, path });
         }
     }
     write_scores(&folder.join(SCORES), &scores, overwrite)?;
     figure::write(&folder.join(MONTAGE), held_out[0], &stains, overwrite)?;
-    let mut record = started.record(engine.threads(), engine.instruction_set().to_string());
+    let mut record = started.record(engine);
     record.outputs = OUTPUTS.map(PathBuf::from).to_vec();
     record.details = json!({ "options": options });
     let text = serde_json::to_vec_pretty(&record)?;

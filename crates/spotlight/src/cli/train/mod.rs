@@ -19,7 +19,7 @@ mod run_folder;
 use std::path::Path;
 
 use anyhow::Result;
-use spotlight_engine::{Engine, EngineOptions};
+use spotlight_engine::Engine;
 use spotlight_io::manifest::{Fractions, Manifest, Split, paper_split, seeded_split};
 use spotlight_learn::Error;
 use spotlight_learn::train::{Run, Trained, TrainingData, train};
@@ -56,8 +56,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     if options.resume && !folder.goes_on() {
         context.say("no checkpoint was written yet: starting from the first iteration");
     }
-    let engine_options = EngineOptions { threads: context.threads, ..EngineOptions::default() };
-    let engine = Engine::new(&engine_options)?;
+    let engine = context.engine()?;
     let data = engine.install(|| prepare(&manifest, &recipe, context))?;
     introduce(&data, &recipe, context);
 

@@ -70,8 +70,7 @@ impl Done<'_> {
     }
 
     fn record(&self, stacks: Vec<InputFile>) -> Result<crate::record::Record> {
-        let (threads, set) = (self.engine.threads(), self.engine.instruction_set().to_string());
-        let mut record = self.started.record(threads, set);
+        let mut record = self.started.record(self.engine);
         record.inputs = input_files([self.manifest.path.as_path()])?;
         record.inputs.extend(stacks);
         record.outputs = [MODEL, CHECKPOINT, LOG, RECIPE, SPLIT].map(PathBuf::from).to_vec();

@@ -1,10 +1,14 @@
-//! `spotlight info`: describes image files, models, runs and manifests.
+//! `spotlight info`: describes image files, models, runs, manifests and the engine.
 
+mod engine;
+
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
+use spotlight_image::Shape;
 use spotlight_io::manifest::{Manifest, Row, Split};
 use spotlight_io::{ByteOrder, ImageInfo, inspect};
 use spotlight_learn::fnet::FnetOptions;
@@ -19,15 +23,26 @@ const EXAMPLES: &str = "\
 Examples:
   spotlight info stack.tif
   spotlight info run
-  spotlight info manifest.csv 'plate/*.tif' --json";
+  spotlight info manifest.csv 'plate/*.tif' --json
+  spotlight info --engine                   how this machine computes the layers of F-net
+  spotlight info --engine run --batch 24    and those of a model, in training";
 
 /// The options of `spotlight info`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Image files, model files, folders of runs, manifests (.csv); patterns with * and ?
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required_unless_present = "engine")]
     pub paths: Vec<PathBuf>,
+    /// Describe the compute engine, and how it computes the layers of the models given
+    #[arg(long)]
+    pub engine: bool,
+    /// Voxels along z, y, x of the image that the layers work on
+    #[arg(long, value_name = "Z,Y,X", default_value = "32,64,64", value_parser = values::shape, requires = "engine")]
+    pub patch: Shape,
+    /// Number of images that the layers work on at a time
+    #[arg(long, value_name = "N", default_value = "1", requires = "engine")]
+    pub batch: NonZeroUsize,
     /// Print one JSON array with an object for each path
     #[arg(long)]
     pub json: bool,
@@ -46,6 +61,15 @@ struct Description {
 ///
 /// When a path cannot be described; the others are described nevertheless.
 pub fn run(options: &Options, context: &Context) -> Result<()> {
+    if options.engine {
+        let batch = options.batch.get();
+        let (text, objects) = engine::describe(&options.paths, options.patch, batch, context)?;
+        return if options.json {
+            context.print(&format!("{}\n", serde_json::to_string_pretty(&objects)?))
+        } else {
+            context.print(&text)
+        };
+    }
     let paths = values::files(&options.paths)?;
     let (mut text, mut objects, mut problems) = (String::new(), Vec::new(), Vec::new());
     for path in &paths {
@@ -56,7 +80,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
                 if !text.is_empty() {
                     text.push('\n');
                 }
-                text.push_str(&block(path, &lines));
+                text.push_str(&describe_lines(&path.display().to_string(), &lines));
             }
             Err(error) => {
                 let message = Outcome::of(&error).message.unwrap_or_default();
@@ -92,9 +116,9 @@ fn describe(path: &Path) -> Result<Description> {
     }
 }
 
-fn block(path: &Path, lines: &[(&str, String)]) -> String {
+fn describe_lines(title: &str, lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut text = format!("{}\n", path.display());
+    let mut text = format!("{title}\n");
     for (name, value) in lines {
         text.push_str(&format!("  {name:<width$}  {value}\n"));
     }
