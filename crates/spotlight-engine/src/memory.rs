@@ -9,6 +9,9 @@
 //! take    the smallest hole that is large enough; without one, a new slab
 //! give    a hole, joined with the holes beside it
 //! ```
+//! With `--cfg spotlight_plain_memory`, every buffer is asked of the system by itself, so that tools
+//! which watch memory see its true ends.
+//!
 //! Where slabs and the wanted one together would go far beyond what was ever in use at once, empty
 //! slabs are given back to the system first. On Linux the slabs are made of large pages where the
 //! system has them: the kernels walk through many streams at a time.
@@ -47,10 +50,12 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// A buffer of `len` numbers with any content.
     pub(crate) fn new(len: usize) -> Self {
-        if len == 0 {
-            return Self { first: NonNull::dangling(), len };
-        }
-        Self { first: lock().take(len.next_multiple_of(LINE)), len }
+        let first = match len {
+            0 => NonNull::dangling(),
+            _ if cfg!(spotlight_plain_memory) => system::take_plain(len),
+            _ => lock().take(len.next_multiple_of(LINE)),
+        };
+        Self { first, len }
     }
 }
 
@@ -73,8 +78,10 @@ impl DerefMut for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.len > 0 {
-            lock().give(self.first, self.len.next_multiple_of(LINE));
+        match self.len {
+            0 => {}
+            len if cfg!(spotlight_plain_memory) => system::give_plain(self.first, len),
+            len => lock().give(self.first, len.next_multiple_of(LINE)),
         }
     }
 }

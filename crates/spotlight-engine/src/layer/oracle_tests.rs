@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::tests::{numbers, tensor};
 use crate::{
-    Activation, Engine, EngineOptions, InstructionSet, Precision, ScaleShift, Tensor,
+    Activation, Engine, EngineOptions, FixedConvolution, InstructionSet, Kind, Precision,
+    ScaleShift, Tensor,
     kernel::naive::{self, Geometry, Planar},
     tensor::BLOCK,
 };
@@ -285,5 +286,52 @@ fn addition_is_its_definition() {
         engine.add(&mut sum, &b);
         assert_eq!(sum.to_planar(), sums);
         check_padding(&sum);
+    }
+}
+
+// A fixed layer is the layer, then the factor and the summand of each channel, then ReLU: with
+// exact numbers the same to the bit, when the weights are packed and when they were kept.
+#[test]
+fn fixed_layers_are_convolution_normalisation_and_relu() {
+    let (channels, out) = ([17, 3], 19);
+    let total: usize = channels.iter().sum();
+    let law = law(out, 5);
+    for (kind, shape, taps) in
+        [(Kind::Same, [3, 9, 10], 27), (Kind::Down, [4, 6, 10], 8), (Kind::Up, [2, 3, 5], 8)]
+    {
+        let inputs = Inputs::new(2, &channels, shape, 6);
+        let (inputs, bias) = (inputs.activations(), numbers(out, 7));
+        let weights = numbers(out * total * taps, 8);
+        for engine in engines() {
+            let plain = match kind {
+                Kind::Same => engine.conv3(&inputs, &weights, &bias, out),
+                Kind::Down => engine.down2(&inputs, &weights, &bias, out),
+                Kind::Up => engine.up2(&inputs, &weights, &bias, out),
+            };
+            let wanted = Planar::of(&[Activation { tensor: &plain, normalise: Some(&law) }]);
+            let wanted = wanted.into_tensor();
+            for keep in [false, true] {
+                let layer = FixedConvolution::new(kind, &weights, &bias, Some(&law), keep);
+                for _ in 0..2 {
+                    check("fixed layer", &engine, &engine.fixed(&inputs, &layer), &wanted);
+                }
+                let layer = FixedConvolution::new(kind, &weights, &bias, None, keep);
+                check("fixed convolution", &engine, &engine.fixed(&inputs, &layer), &plain);
+            }
+        }
+    }
+}
+
+// Very few outputs have kernels of their own.
+#[test]
+fn a_fixed_layer_with_one_output_is_its_definition() {
+    let x = tensor(1, 33, [4, 6, 20], 1);
+    let inputs = [Activation { tensor: &x, normalise: None }];
+    let (weights, law) = (numbers(33 * 27, 2), law(1, 3));
+    for engine in engines() {
+        let plain = engine.conv3(&inputs, &weights, &[0.5], 1);
+        let wanted = Planar::of(&[Activation { tensor: &plain, normalise: Some(&law) }]);
+        let layer = FixedConvolution::new(Kind::Same, &weights, &[0.5], Some(&law), true);
+        check("one output", &engine, &engine.fixed(&inputs, &layer), &wanted.into_tensor());
     }
 }

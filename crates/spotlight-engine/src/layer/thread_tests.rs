@@ -1,6 +1,6 @@
 //! Results are the same to the bit for any number of threads.
 
-use crate::{Activation, Adam, Engine, EngineOptions, Tensor};
+use crate::{Activation, Adam, Algorithm, Engine, EngineOptions, Tensor};
 
 /// Numbers whose sums are rounded, so that their order matters.
 fn numbers(len: usize, seed: usize) -> Vec<f32> {
@@ -47,13 +47,37 @@ fn step(threads: usize) -> Vec<Vec<f32>> {
     results
 }
 
-#[test]
-fn threads_do_not_change_a_bit() {
+/// The passes of a deep layer, whose parts are dealt to the threads phase by phase.
+fn deep_layer(threads: usize) -> Vec<Vec<f32>> {
+    let options = EngineOptions { threads: Some(threads), ..EngineOptions::default() };
+    let engine = Engine::new(&options).unwrap();
+    let (batch, channels, shape) = (3, 80, [4, 16, 12]);
+    assert_eq!(engine.conv3_algorithm(batch, shape, channels, channels), Algorithm::Winograd);
+    let x = tensor(batch, channels, shape, 1);
+    let inputs = [Activation { tensor: &x, normalise: None }];
+    let (weights, bias) = (numbers(channels * channels * 27, 2), numbers(channels, 3));
+    let (y, statistics) = engine.conv3_with_statistics(&inputs, &weights, &bias, channels);
+    let mut dw = weights.clone();
+    engine.conv3_backward_weights(&inputs, &y, &mut dw);
+    let dx = engine.conv3_backward_data(&y, &weights, &[channels]).remove(0);
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+    let (mean, variance) = (narrow(&statistics.mean), narrow(&statistics.variance));
+    vec![y.to_planar(), dx.to_planar(), dw, mean, variance]
+}
+
+#[track_caller]
+fn check(work: impl Fn(usize) -> Vec<Vec<f32>>, more: &[usize]) {
     let bits = |step: Vec<Vec<f32>>| -> Vec<Vec<u32>> {
         step.iter().map(|values| values.iter().map(|x| x.to_bits()).collect()).collect()
     };
-    let alone = bits(step(1));
-    for threads in [2, 3, 5] {
-        assert!(bits(step(threads)) == alone, "{threads} threads differ from one");
+    let alone = bits(work(1));
+    for &threads in more {
+        assert!(bits(work(threads)) == alone, "{threads} threads differ from one");
     }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    check(step, &[2, 3, 5]);
+    check(deep_layer, &[2, 7, 64]);
 }

@@ -59,6 +59,25 @@ pub(super) fn give(first: NonNull<f32>, len: usize) {
     unsafe { std::alloc::dealloc(first.as_ptr().cast(), layout(len)) }
 }
 
+/// `len` numbers, all zero, aligned to a cache line, for a tool that watches memory.
+pub(super) fn take_plain(len: usize) -> NonNull<f32> {
+    // SAFETY: the layout is not empty.
+    let first = unsafe { std::alloc::alloc_zeroed(plain_layout(len)) };
+    NonNull::new(first.cast()).unwrap_or_else(|| std::alloc::handle_alloc_error(plain_layout(len)))
+}
+
+/// Gives back what [`take_plain`] gave.
+pub(super) fn give_plain(first: NonNull<f32>, len: usize) {
+    // SAFETY: the memory of `take_plain` with its layout, which no buffer uses any more.
+    unsafe { std::alloc::dealloc(first.as_ptr().cast(), plain_layout(len)) }
+}
+
+fn plain_layout(len: usize) -> std::alloc::Layout {
+    let align = super::LINE * size_of::<f32>();
+    std::alloc::Layout::from_size_align(len * size_of::<f32>(), align)
+        .expect("a buffer is smaller than the address space")
+}
+
 fn layout(len: usize) -> std::alloc::Layout {
     std::alloc::Layout::from_size_align(len * size_of::<f32>(), PAGE_BYTES)
         .expect("a slab is smaller than the address space")

@@ -1,8 +1,10 @@
 //! Properties of the network that need no reference.
 
-use spotlight_engine::{Adam, Engine, EngineOptions, InstructionSet, Tensor};
+use spotlight_engine::{
+    Adam, Algorithm, Engine, EngineOptions, InstructionSet, Kind, Precision, Tensor,
+};
 
-use super::{EntryKind, Fnet, FnetOptions, receptive_field_halo};
+use super::{EntryKind, Fnet, FnetOptions, layer_shapes, receptive_field_halo};
 use crate::loss::Loss;
 
 fn engine(threads: usize) -> Engine {
@@ -62,6 +64,46 @@ fn number_of_threads_changes_no_bit() {
         assert_eq!(one.parameters, four.parameters);
         assert_eq!(one.buffers, four.buffers);
     }
+}
+
+/// The largest difference, relative to the largest value.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    let largest = b.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+}
+
+#[test]
+fn fast_convolutions_are_close_to_precise_ones() {
+    let options = FnetOptions { width: 32, depth: 2, ..FnetOptions::default() };
+    let (batch, shape) = (1, [16, 32, 32]);
+    let of = |precision| {
+        let precision = Some(precision);
+        let engine = Engine::new(&EngineOptions { precision, ..EngineOptions::default() }).unwrap();
+        let layers = layer_shapes(&options, shape).into_iter();
+        let same = layers.filter(|layer| layer.kind == Kind::Same);
+        let fast = same.filter(|layer| {
+            let (inputs, outputs) = (layer.in_channels, layer.out_channels);
+            engine.conv3_algorithm(batch, layer.shape, inputs, outputs) == Algorithm::Winograd
+        });
+        let fast = fast.count();
+        let mut network = Fnet::new(&options, 3);
+        let image = || Tensor::from_planar(batch, 1, shape, &noise(shape.iter().product(), 1));
+        let predicted = network.forward_eval(&engine, &image()).to_planar();
+        let (output, trace) = network.forward_train(&engine, image());
+        let slope = output.clone();
+        let mut gradients = vec![0.0; network.parameters.len()];
+        network.backward(&engine, trace, slope, &mut gradients);
+        (fast, predicted, output.to_planar(), gradients)
+    };
+    let (fast, precise) = (of(Precision::Fast), of(Precision::Precise));
+    assert_eq!((fast.0, precise.0), (7, 0), "layers by Winograd's algorithm");
+    assert!(difference(&fast.1, &precise.1) < 1e-4, "{}", difference(&fast.1, &precise.1));
+    assert!(difference(&fast.2, &precise.2) < 1e-4, "{}", difference(&fast.2, &precise.2));
+    // A rectifier that opens for one of the two only moves single gradients by more.
+    let square = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let off: Vec<f32> = fast.3.iter().zip(&precise.3).map(|(a, b)| a - b).collect();
+    let off = (square(&off) / square(&precise.3)).sqrt();
+    assert!(off < 1e-3, "gradients differ by {off}");
 }
 
 /// The way back against differences of the way forward, in every tensor of the state.

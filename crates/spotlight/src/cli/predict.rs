@@ -79,8 +79,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     let model = values::model_path(&options.model);
     let jobs = plan(options)?;
     let predictor = Predictor::read(&model)?;
-    let engine =
-        context.engine()?;
+    let engine = context.engine()?;
     prepare_folders(&jobs, options.overwrite)?;
 
     const STEPS: u64 = 1000;

@@ -45,7 +45,10 @@ pub(super) fn describe(
         let divisor = options.divisor();
         if patch.iter().any(|side| side % divisor != 0) {
             return Err(wrong_use(
-                format!("{name} halves an image {} times, which {patch:?} does not allow", options.depth),
+                format!(
+                    "{name} halves an image {} times, which {patch:?} does not allow",
+                    options.depth
+                ),
                 format!("give --patch in multiples of {divisor}"),
             ));
         }
