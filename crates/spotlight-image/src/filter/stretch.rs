@@ -1,0 +1,108 @@
+//! Percentiles of a stack, and stretching it between two of them.
+
+use rayon::prelude::*;
+
+use super::order::{from_ordered, ordered};
+use crate::Volume;
+
+/// Voxels that one thread counts at a time.
+const PIECE: usize = 1 << 18;
+
+/// Half of the bits of a voxel.
+const HALF: u32 = 16;
+
+/// The values that these percentages of the voxels lie below.
+///
+/// Between two voxels in order of size the value is interpolated, as in `numpy.percentile`:
+/// percentage q stands at place q / 100 · (n - 1) of the n voxels.
+///
+/// # Panics
+///
+/// If there is no voxel, or a percentage is not from 0 to 100.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, filter::percentiles};
+///
+/// let volume = Volume::new([1, 1, 5], vec![4.0, 1.0, 2.0, 8.0, 3.0]);
+/// assert_eq!(percentiles(&volume, &[50.0, 90.0]), [3.0, 6.4]);
+/// ```
+#[must_use]
+pub fn percentiles(volume: &Volume<f32>, percents: &[f64]) -> Vec<f64> {
+    assert!(!volume.voxels.is_empty(), "no voxels, no percentiles");
+    let counts = count(&volume.voxels, |key| Some(key >> HALF));
+    let value = |rank: usize| f64::from(nth(&volume.voxels, &counts, rank));
+    let percentile = |percent: &f64| {
+        assert!((0.0..=100.0).contains(percent), "{percent} % is not a percentile");
+        let place = percent / 100.0 * (volume.voxels.len() - 1) as f64;
+        let (low, part) = (value(place as usize), place.fract());
+        if part == 0.0 {
+            return low;
+        }
+        let high = value(place as usize + 1);
+        // From the nearer end, as NumPy does.
+        if part < 0.5 { low + (high - low) * part } else { high - (high - low) * (1.0 - part) }
+    };
+    percents.iter().map(percentile).collect()
+}
+
+/// Maps the range between two percentiles to [0, 1] and clips what lies outside.
+///
+/// A stack of one value, or one whose two percentiles are equal, becomes 0 everywhere.
+///
+/// # Panics
+///
+/// If there is no voxel, or a percentage is not from 0 to 100.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, filter::stretch};
+///
+/// let volume = Volume::new([1, 1, 5], vec![4.0, 1.0, 2.0, 8.0, 3.0]);
+/// assert_eq!(stretch(&volume, [25.0, 75.0]).voxels, [1.0, 0.0, 0.0, 1.0, 0.5]);
+/// ```
+#[must_use]
+pub fn stretch(volume: &Volume<f32>, percents: [f64; 2]) -> Volume<f32> {
+    let limits = percentiles(volume, &percents);
+    let (low, high, width) = (limits[0] as f32, limits[1] as f32, (limits[1] - limits[0]) as f32);
+    // In f32, as the reference does it.
+    let scale = |voxel: &f32| ((voxel.max(low).min(high) - low) / width).min(1.0);
+    if width <= 0.0 {
+        return Volume::filled(volume.shape, 0.0);
+    }
+    Volume::new(volume.shape, volume.voxels.par_iter().map(scale).collect())
+}
+
+/// The voxel at a place in order of size; `counts` are those of the upper halves.
+fn nth(voxels: &[f32], counts: &[usize], rank: usize) -> f32 {
+    let (upper, rest) = bin_of(counts, rank);
+    let lower = count(voxels, |key| (key >> HALF == upper).then_some(key & ((1 << HALF) - 1)));
+    from_ordered(upper << HALF | bin_of(&lower, rest).0)
+}
+
+/// The bin that holds a rank, and the rank in it.
+fn bin_of(counts: &[usize], mut rank: usize) -> (u32, usize) {
+    for (bin, count) in counts.iter().enumerate() {
+        if rank < *count {
+            return (bin as u32, rank);
+        }
+        rank -= count;
+    }
+    unreachable!("a rank is smaller than the number of voxels")
+}
+
+/// Counts the voxels by a half of their bits.
+fn count(voxels: &[f32], bin: impl Fn(u32) -> Option<u32> + Sync) -> Vec<usize> {
+    let none = || vec![0; 1 << HALF];
+    let add = |mut counts: Vec<usize>, piece: &[f32]| {
+        piece.iter().filter_map(|voxel| bin(ordered(*voxel))).for_each(|b| counts[b as usize] += 1);
+        counts
+    };
+    let join = |mut a: Vec<usize>, b: Vec<usize>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
+    };
+    voxels.par_chunks(PIECE).fold(none, add).reduce(none, join)
+}
