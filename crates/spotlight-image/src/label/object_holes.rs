@@ -77,7 +77,9 @@ pub fn fill_object_holes_in_planes(labels: &Volume<u32>, min_voxels: usize) -> V
         for axis in 0..3 {
             let (mut flat, mut shape) = (region, labels.shape);
             (flat.start[axis], flat.shape[axis], shape[axis]) = (0, 1, 1);
-            if searched(flat, shape, min_voxels) != flat {
+            // A small plane is a hole even if it has nothing of the object.
+            let small = voxel_count(shape) < min_voxels;
+            if small || searched(flat, shape, min_voxels) != flat {
                 region = Region::whole(labels.shape);
             }
         }

@@ -119,8 +119,9 @@ impl<'a> Search<'a> {
     fn new(image: &'a Volume<f32>, options: &'a Peaks) -> Self {
         let lowest = image.voxels.iter().fold(f32::INFINITY, |low, v| low.min(*v));
         let highest = image.voxels.iter().fold(f32::NEG_INFINITY, |high, v| high.max(*v));
+        let absolute = options.threshold.unwrap_or(lowest);
         let relative = options.relative_threshold.map(|part| part * highest);
-        let threshold = options.threshold.unwrap_or(lowest).max(relative.unwrap_or(lowest));
+        let threshold = relative.map_or(absolute, |relative| relative.max(absolute));
         let near = |row: &FootprintRow| row.z.abs() <= 1 && row.y.abs() <= 1;
         let clip = |row: &FootprintRow| FootprintRow {
             x: [row.x[0].max(-1), row.x[1].min(1)],
