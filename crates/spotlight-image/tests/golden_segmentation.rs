@@ -178,9 +178,7 @@ fn check_label_steps(case: &Case) {
             "remove_touching_objects" => remove_touching_objects(&whole),
             "remove_thin_objects" => remove_thin_objects(&whole, parameter("min_z")),
             "fill_label_holes" => fill_object_holes(&with_holes),
-            "fill_holes_slicer" => {
-                fill_object_holes_in_planes(&with_holes, parameter("hole_area"))
-            }
+            "fill_holes_slicer" => fill_object_holes_in_planes(&with_holes, parameter("hole_area")),
             other => panic!("unknown step {other}"),
         };
         check_labels(case, &name, &found);
@@ -227,8 +225,7 @@ fn check_median(case: &Case) {
 }
 
 fn check_peaks(case: &Case) {
-    let known =
-        ["min_distance", "threshold_abs", "threshold_rel", "exclude_border", "footprint"];
+    let known = ["min_distance", "threshold_abs", "threshold_rel", "exclude_border", "footprint"];
     only_params(case, &known);
     let image = volume_f32(&case.input("image"));
     let min_distance = case.param("min_distance").as_u64().unwrap_or(1) as usize;
@@ -269,8 +266,7 @@ fn check_small_holes(case: &Case) {
     only_params(case, &["max_size", "connectivity"]);
     let mask = mask(&case.input("mask"));
     let max_size = case.param("max_size").as_u64().unwrap() as usize;
-    let filled =
-        fill_small_holes(&mask, max_size + 1, connectivity(case.param("connectivity")));
+    let filled = fill_small_holes(&mask, max_size + 1, connectivity(case.param("connectivity")));
     check_mask(case, "filled", &filled);
     let new = filled.voxels.iter().zip(&mask.voxels).filter(|(a, b)| a != b).count();
     assert_eq!(case.scalar("voxels_filled").as_u64(), Some(new as u64));
@@ -310,8 +306,18 @@ fn check_watershed(case: &Case) {
 /// Stage by stage, each on our own result of the stage before.
 fn check_pipeline(case: &Case) {
     let known = [
-        "q", "downscale", "xy_only", "median", "clip", "hole", "ball", "dilate", "min_obj",
-        "max_obj", "border", "max_hole",
+        "q",
+        "downscale",
+        "xy_only",
+        "median",
+        "clip",
+        "hole",
+        "ball",
+        "dilate",
+        "min_obj",
+        "max_obj",
+        "border",
+        "max_hole",
     ];
     only_params(case, &known);
     let size = |name: &str| case.param(name).as_u64().unwrap() as usize;

@@ -166,7 +166,7 @@ fn interpolate(bins: &Volume<u16>, tile: Shape, tables: &Tables) -> Volume<f32> 
                     let weight = x.weights[i & 1] * y.weights[i >> 1 & 1] * z.weights[i >> 2];
                     sum += (f64::from(mapping[usize::from(*bin)]) * weight) as f32;
                 }
-                *voxel = sum.trunc();
+                *voxel = f32::from(sum as u16);
             }
             start = stop;
         }

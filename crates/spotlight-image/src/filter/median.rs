@@ -92,9 +92,8 @@ fn median_of_block(
     let (ranks, sorted) = rank(&with_margin(volume, region, reach, border));
     let mut window = Window::new(sorted.len(), footprint.voxel_count() / 2);
     let mut medians = Vec::with_capacity(voxel_count(region.shape));
-    let beside = |place: usize, axis: usize, step: isize| {
-        (place + reach[axis][0]).wrapping_add_signed(step)
-    };
+    let beside =
+        |place: usize, axis: usize, step: isize| (place + reach[axis][0]).wrapping_add_signed(step);
     for z in 0..region.shape[0] {
         for y in 0..region.shape[1] {
             // From where a row enters, and from where on it leaves.

@@ -73,12 +73,17 @@ pub fn close(mask: &Volume<bool>, footprint: &Footprint) -> Volume<bool> {
 /// The footprint seen from the other side.
 fn mirrored(footprint: &Footprint) -> Footprint {
     let rows = footprint.rows.iter().rev();
-    let mirror = |row: &FootprintRow| FootprintRow { z: -row.z, y: -row.y, x: [-row.x[1], -row.x[0]] };
+    let mirror =
+        |row: &FootprintRow| FootprintRow { z: -row.z, y: -row.y, x: [-row.x[1], -row.x[0]] };
     Footprint { rows: rows.map(mirror).collect() }
 }
 
 /// Whether any voxel under the footprint put on a voxel is `set`.
-fn any_of(mask: &Volume<bool>, footprint: &Footprint, set: impl Fn(bool) -> bool + Sync) -> Volume<bool> {
+fn any_of(
+    mask: &Volume<bool>,
+    footprint: &Footprint,
+    set: impl Fn(bool) -> bool + Sync,
+) -> Volume<bool> {
     let [depth, height, width] = mask.shape;
     let mut result = Volume::filled(mask.shape, false);
     if mask.voxels.is_empty() {
@@ -165,7 +170,8 @@ impl Bits {
 
 /// Bit x of `to` becomes bit x + `step` of `from`; what lies outside is 0.
 fn shift(from: &[u64], step: isize, to: &mut [u64]) {
-    let word = |index: isize| usize::try_from(index).ok().and_then(|i| from.get(i)).map_or(0, |w| *w);
+    let word =
+        |index: isize| usize::try_from(index).ok().and_then(|i| from.get(i)).map_or(0, |w| *w);
     let (words, bits) = (step.div_euclid(64), step.rem_euclid(64));
     for (index, to) in to.iter_mut().enumerate() {
         let at = index as isize + words;

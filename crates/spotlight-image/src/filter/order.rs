@@ -19,6 +19,9 @@ mod tests {
     fn order_is_kept_and_undone() {
         let floats = [f32::NEG_INFINITY, -2.5, -1e-40, -0.0, 0.0, 1e-40, 1.0, f32::INFINITY];
         assert!(floats.map(ordered).is_sorted());
-        assert_eq!(floats.map(ordered).map(from_ordered).map(f32::to_bits), floats.map(f32::to_bits));
+        assert_eq!(
+            floats.map(ordered).map(from_ordered).map(f32::to_bits),
+            floats.map(f32::to_bits)
+        );
     }
 }

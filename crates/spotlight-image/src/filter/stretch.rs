@@ -31,20 +31,19 @@ const HALF: u32 = 16;
 #[must_use]
 pub fn percentiles(volume: &Volume<f32>, percents: &[f64]) -> Vec<f64> {
     assert!(!volume.voxels.is_empty(), "no voxels, no percentiles");
-    let counts = count(&volume.voxels, |key| Some(key >> HALF));
-    let value = |rank: usize| f64::from(nth(&volume.voxels, &counts, rank));
-    let percentile = |percent: &f64| {
+    let mut ranks = Ranks::new(&volume.voxels);
+    let mut percentile = |percent: &f64| {
         assert!((0.0..=100.0).contains(percent), "{percent} % is not a percentile");
         let place = percent / 100.0 * (volume.voxels.len() - 1) as f64;
-        let (low, part) = (value(place as usize), place.fract());
+        let (low, part) = (f64::from(ranks.nth(place as usize)), place.fract());
         if part == 0.0 {
             return low;
         }
-        let high = value(place as usize + 1);
+        let high = f64::from(ranks.nth(place as usize + 1));
         // From the nearer end, as NumPy does.
         if part < 0.5 { low + (high - low) * part } else { high - (high - low) * (1.0 - part) }
     };
-    percents.iter().map(percentile).collect()
+    percents.iter().map(&mut percentile).collect()
 }
 
 /// Maps the range between two percentiles to [0, 1] and clips what lies outside.
@@ -75,11 +74,31 @@ pub fn stretch(volume: &Volume<f32>, percents: [f64; 2]) -> Volume<f32> {
     Volume::new(volume.shape, volume.voxels.par_iter().map(scale).collect())
 }
 
-/// The voxel at a place in order of size; `counts` are those of the upper halves.
-fn nth(voxels: &[f32], counts: &[usize], rank: usize) -> f32 {
-    let (upper, rest) = bin_of(counts, rank);
-    let lower = count(voxels, |key| (key >> HALF == upper).then_some(key & ((1 << HALF) - 1)));
-    from_ordered(upper << HALF | bin_of(&lower, rest).0)
+/// Voxels in order of size, sorted no further than is asked for.
+struct Ranks<'a> {
+    voxels: &'a [f32],
+    /// How many voxels have each upper half of the bits.
+    upper: Vec<usize>,
+    /// An upper half, and how many of its voxels have each lower half.
+    lower: Option<(u32, Vec<usize>)>,
+}
+
+impl<'a> Ranks<'a> {
+    fn new(voxels: &'a [f32]) -> Self {
+        Self { voxels, upper: count(voxels, |key| Some(key >> HALF)), lower: None }
+    }
+
+    /// The voxel at a place in order of size.
+    fn nth(&mut self, rank: usize) -> f32 {
+        let (upper, rest) = bin_of(&self.upper, rank);
+        // Ranks are asked for in pairs, which mostly share the upper half.
+        if self.lower.as_ref().is_none_or(|(known, _)| *known != upper) {
+            let lower_half = |key| (key >> HALF == upper).then_some(key & ((1 << HALF) - 1));
+            self.lower = Some((upper, count(self.voxels, lower_half)));
+        }
+        let lower = self.lower.as_ref().map_or(0, |(_, counts)| bin_of(counts, rest).0);
+        from_ordered(upper << HALF | lower)
+    }
 }
 
 /// The bin that holds a rank, and the rank in it.

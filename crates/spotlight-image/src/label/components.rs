@@ -76,9 +76,11 @@ impl Components {
         let mut forest = Forest { parent: (0..runs.len() as u32).collect() };
         let rows = volume.shape[0] * volume.shape[1];
         let runs_of = |row: usize| before[row] as usize..before[row + 1] as usize;
-        let value = |row: usize, run: usize| key(volume.voxels[row * width + runs[run][0] as usize]);
+        let value =
+            |row: usize, run: usize| key(volume.voxels[row * width + runs[run][0] as usize]);
         for row in 0..rows {
-            for (other, reach) in earlier_rows(row, volume.shape, connectivity).into_iter().flatten()
+            for (other, reach) in
+                earlier_rows(row, volume.shape, connectivity).into_iter().flatten()
             {
                 join(&runs, runs_of(row), runs_of(other), reach, |a, b| {
                     if value(row, a) == value(other, b) {

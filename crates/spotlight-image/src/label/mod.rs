@@ -6,8 +6,8 @@
 mod border;
 mod components;
 mod holes;
-mod objects;
 mod object_holes;
+mod objects;
 
 pub use border::clear_border;
 pub(crate) use components::Components;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Components, Connectivity};
-use crate::grid::Region;
 use crate::Volume;
+use crate::grid::Region;
 
 /// How many voxels each label has; 0 is left out.
 ///

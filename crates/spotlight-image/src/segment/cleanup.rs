@@ -1,10 +1,10 @@
 //! The last step of a segmentation: remove what cannot be a nucleus, close the others.
 
+use crate::Volume;
 use crate::label::{
     Connectivity, clear_border, components, fill_small_object_holes, remove_large_objects,
     remove_small_objects,
 };
-use crate::Volume;
 
 /// What [`cleanup`] removes and fills, in voxels; a step is left out where there is `None`.
 /// The default is the paper's for nuclei at 0.58 µm.

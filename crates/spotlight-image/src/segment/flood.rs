@@ -16,9 +16,9 @@
 //! P. Soille and M. M. Ansoult (1990), "Automated basin delineation from digital elevation
 //! models using mathematical morphology"; F. Meyer (1991).
 
+use crate::Volume;
 use crate::filter::ordered;
 use crate::label::Connectivity;
-use crate::Volume;
 
 /// Grows markers over a landscape until they meet or fill the mask.
 ///
@@ -153,19 +153,23 @@ impl Queue {
         let Some(first) = self.items.first().copied() else {
             return Some(((last.0 >> 32) as u32, last.1));
         };
+        // The last item is likely to sink to the bottom, so its way is cleared first, and it
+        // rises on it to where it belongs.
+        let count = self.items.len();
         let mut at = 0;
-        loop {
+        while 2 * at + 2 < count {
             let left = 2 * at + 1;
-            let Some(mut child) = self.items.get(left).copied() else { break };
-            let mut place = left;
-            if let Some(right) = self.items.get(left + 1).filter(|right| right.0 < child.0) {
-                (child, place) = (*right, left + 1);
-            }
-            if child.0 >= last.0 {
-                break;
-            }
-            self.items[at] = child;
-            at = place;
+            let child = left + usize::from(self.items[left + 1].0 < self.items[left].0);
+            self.items[at] = self.items[child];
+            at = child;
+        }
+        if 2 * at + 1 < count {
+            self.items[at] = self.items[2 * at + 1];
+            at = 2 * at + 1;
+        }
+        while at > 0 && self.items[(at - 1) / 2].0 >= last.0 {
+            self.items[at] = self.items[(at - 1) / 2];
+            at = (at - 1) / 2;
         }
         self.items[at] = last;
         Some(((first.0 >> 32) as u32, first.1))

@@ -28,13 +28,11 @@ pub use flood::watershed;
 pub use peaks::{Peaks, local_maxima, local_maxima_in};
 pub use tune::{Example, Grid, Trial, tune};
 
-use crate::filter::{
-    Clahe, Footprint, clahe, dilate, distance_transform, median_cube, stretch,
-};
+use crate::Volume;
+use crate::filter::{Clahe, Footprint, clahe, dilate, distance_transform, median_cube, stretch};
 use crate::foreground::{Bins, otsu_threshold};
 use crate::label::{Connectivity, components, fill_small_holes};
 use crate::resample::{Resize, rescale};
-use crate::Volume;
 
 /// How [`segment`] finds nuclei; the default is the paper's as far as it is known, and
 /// CellProfiler's tutorial where it is not.
@@ -135,14 +133,10 @@ pub fn segment(volume: &Volume<f32>, options: &Watershed) -> Volume<u32> {
 pub fn prepare(volume: &Volume<f32>, options: &Watershed) -> Volume<f32> {
     let finite = volume.voxels.iter().all(|voxel| voxel.is_finite());
     assert!(finite, "segmentation needs finite voxels");
-    let tile = std::array::from_fn(|axis| {
-        (volume.shape[axis] / options.clahe_divisors[axis]).max(1)
-    });
-    let equalisation = Clahe {
-        tile: Some(tile),
-        clip_limit: options.clahe_clip_limit,
-        bins: options.clahe_bins,
-    };
+    let tile =
+        std::array::from_fn(|axis| (volume.shape[axis] / options.clahe_divisors[axis]).max(1));
+    let equalisation =
+        Clahe { tile: Some(tile), clip_limit: options.clahe_clip_limit, bins: options.clahe_bins };
     let equalised = {
         let stretched = stretch(volume, options.stretch_percent);
         clahe(&stretched, &equalisation)

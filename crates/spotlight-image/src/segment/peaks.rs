@@ -123,10 +123,8 @@ impl<'a> Search<'a> {
         let relative = options.relative_threshold.map(|part| part * highest);
         let threshold = relative.map_or(absolute, |relative| relative.max(absolute));
         let near = |row: &FootprintRow| row.z.abs() <= 1 && row.y.abs() <= 1;
-        let clip = |row: &FootprintRow| FootprintRow {
-            x: [row.x[0].max(-1), row.x[1].min(1)],
-            ..*row
-        };
+        let clip =
+            |row: &FootprintRow| FootprintRow { x: [row.x[0].max(-1), row.x[1].min(1)], ..*row };
         let mut far = options.footprint.rows.clone();
         far.sort_by_key(|row| row.z * row.z + row.y * row.y);
         let mut rows: Vec<FootprintRow> = far.iter().filter(|row| near(row)).map(clip).collect();

@@ -101,7 +101,8 @@ pub fn tune(
     }
     // NaN is last: it has no place among the numbers.
     let rank = |trial: &Trial| if trial.score.is_nan() { f64::NEG_INFINITY } else { trial.score };
-    trials.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then(a.score.is_nan().cmp(&b.score.is_nan())));
+    trials
+        .sort_by(|a, b| rank(b).total_cmp(&rank(a)).then(a.score.is_nan().cmp(&b.score.is_nan())));
     trials
 }
 
@@ -157,9 +158,8 @@ fn scores(
         let of_seeds = |cleanups: &Vec<Watershed>| -> Vec<f64> {
             let Some(options) = cleanups.first() else { return Vec::new() };
             let labels = split(&mask, options);
-            let of_cleanup = |options: &Watershed| {
-                score(&cleanup(&labels, &options.cleanup), example.truth)
-            };
+            let of_cleanup =
+                |options: &Watershed| score(&cleanup(&labels, &options.cleanup), example.truth);
             cleanups.iter().map(of_cleanup).collect()
         };
         seeds.iter().flat_map(of_seeds).collect()

@@ -18,14 +18,12 @@ impl Tables {
         let shape: Shape = std::array::from_fn(|axis| image.shape[axis].div_ceil(tile[axis]));
         let voxels = tile.iter().product::<usize>();
         // A part of the voxels, cut off to a whole number, but never nothing.
-        let limit = if clip_limit > 0.0 { (clip_limit * voxels as f64).max(1.0) as usize } else { voxels };
+        let limit =
+            if clip_limit > 0.0 { (clip_limit * voxels as f64).max(1.0) as usize } else { voxels };
         let mut levels = vec![0; shape.iter().product::<usize>() * bins];
         levels.par_chunks_mut(bins).enumerate().for_each(|(index, mapping)| {
-            let place = [
-                index / (shape[1] * shape[2]),
-                index / shape[2] % shape[1],
-                index % shape[2],
-            ];
+            let place =
+                [index / (shape[1] * shape[2]), index / shape[2] % shape[1], index % shape[2]];
             let mut counts = histogram(image, place, tile, bins);
             clip(&mut counts, limit);
             let last = (LEVELS - 1) as f64;
