@@ -30,7 +30,7 @@ from skimage import exposure, feature, filters, measure, morphology, segmentatio
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Memory that is given back at once, so that each step's own is seen.
+# Makes the allocator give memory back at once, so that each step's own is seen.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 # A step of the reference that takes longer than this is run once.
@@ -159,7 +159,7 @@ def row(name, ours, theirs, voxels, share):
     memory = [middle(runs, "peak_bytes") / voxels for runs in (ours, theirs)]
     return (
         f"| {name} | {1e3 * wall[0]:.1f} | {1e3 * wall[1]:.2f} | {wall[0] / wall[1]:.1f} "
-        f"| {busy[0] / busy[1]:.1f} | {memory[0]:.1f} | {memory[1]:.1f} | {100 * share:.3f} % |"
+        f"| {busy[0] / max(busy[1], 1e-9):.1f} | {memory[0]:.1f} | {memory[1]:.1f} | {100 * share:.3f} % |"
     )
 
 

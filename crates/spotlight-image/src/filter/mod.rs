@@ -12,6 +12,7 @@ mod stretch;
 pub use clahe::{Clahe, clahe};
 pub use distance::distance_transform;
 pub use footprint::{Footprint, FootprintRow};
+pub(crate) use gaussian::Blur;
 pub use gaussian::gaussian;
 pub use median::{median, median_cube};
 pub use morphology::{close, dilate, erode, open};

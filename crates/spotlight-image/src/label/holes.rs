@@ -1,7 +1,7 @@
 //! Filling holes of a mask.
 
 use super::{Components, Connectivity};
-use crate::Volume;
+use crate::{Shape, Volume};
 
 /// Fills all that is enclosed: background that no way over the faces of voxels leads from
 /// to the edge of the volume. (`scipy.ndimage.binary_fill_holes`.)
@@ -20,8 +20,7 @@ use crate::Volume;
 #[must_use]
 pub fn fill_holes(mask: &Volume<bool>) -> Volume<bool> {
     let mut filled = mask.clone();
-    let outside = mask.shape.map(|length| [length > 1; 2]);
-    fill(&mut filled, usize::MAX, Connectivity::Faces, outside);
+    fill(&mut filled, usize::MAX, Connectivity::Faces, all_faces(mask.shape));
     filled
 }
 
@@ -48,6 +47,11 @@ pub fn fill_small_holes(
     let mut filled = mask.clone();
     fill(&mut filled, min_voxels, connectivity, [[false; 2]; 3]);
     filled
+}
+
+/// The faces of a volume, all but those of an axis of one voxel (if there is another axis).
+pub(super) fn all_faces(shape: Shape) -> [[bool; 2]; 3] {
+    shape.map(|length| [length > 1 || shape == [1; 3]; 2])
 }
 
 /// Fills components of the background with fewer than `min_voxels` voxels, but none that

@@ -3,7 +3,7 @@
 //! What is a hole of one object may hold voxels of another; they are overwritten. Objects
 //! are treated in the order of their labels.
 
-use super::holes::fill;
+use super::holes::{all_faces, fill};
 use super::{Connectivity, bounding_boxes};
 use crate::grid::{Region, voxel_count};
 use crate::{Shape, Volume};
@@ -23,7 +23,7 @@ use crate::{Shape, Volume};
 /// ```
 #[must_use]
 pub fn fill_object_holes(labels: &Volume<u32>) -> Volume<u32> {
-    let outside = labels.shape.map(|length| [length > 1; 2]);
+    let outside = all_faces(labels.shape);
     let mut filled = labels.clone();
     for (label, region) in bounding_boxes(labels) {
         let mut object = crop_object(labels, label, region);

@@ -43,7 +43,8 @@ impl Default for Cleanup {
 /// use spotlight_image::segment::{Cleanup, cleanup};
 ///
 /// let labels = Volume::new([1, 3, 4], vec![0, 0, 0, 0, 0, 9, 5, 0, 3, 0, 0, 0]);
-/// let options = Cleanup { min_object_voxels: None, ..Cleanup::default() };
+/// let options =
+///     Cleanup { min_object_voxels: None, hole_voxels: None, ..Cleanup::default() };
 /// assert_eq!(cleanup(&labels, &options).voxels, [0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0]);
 /// ```
 #[must_use]

@@ -40,7 +40,7 @@ use crate::label::Connectivity;
 /// let landscape = Volume::new([1, 1, 5], vec![0.0, 1.0, 2.0, 0.5, 0.0]);
 /// let markers = Volume::new([1, 1, 5], vec![1, 0, 0, 0, 2]);
 /// let basins = watershed(&landscape, &markers, None, Connectivity::Faces);
-/// assert_eq!(basins.voxels, [1, 1, 1, 2, 2]);
+/// assert_eq!(basins.voxels, [1, 1, 2, 2, 2]);
 /// ```
 #[must_use]
 pub fn watershed(
