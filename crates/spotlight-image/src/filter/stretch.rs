@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::order::{from_ordered, ordered};
 use crate::Volume;
 
-/// Voxels that one thread counts at a time.
+/// Voxels that one thread counts at a time, at least.
 const PIECE: usize = 1 << 18;
 
 /// Half of the bits of a voxel.
@@ -114,14 +114,13 @@ fn bin_of(counts: &[usize], mut rank: usize) -> (u32, usize) {
 
 /// Counts the voxels by a half of their bits.
 fn count(voxels: &[f32], bin: impl Fn(u32) -> Option<u32> + Sync) -> Vec<usize> {
-    let none = || vec![0; 1 << HALF];
-    let add = |mut counts: Vec<usize>, piece: &[f32]| {
+    // Few long pieces: to add up the counters of a piece takes as long as to count it.
+    let piece = voxels.len().div_ceil(rayon::current_num_threads()).clamp(PIECE, u32::MAX as usize);
+    let count_piece = |piece: &[f32]| {
+        let mut counts = vec![0_u32; 1 << HALF];
         piece.iter().filter_map(|voxel| bin(ordered(*voxel))).for_each(|b| counts[b as usize] += 1);
         counts
     };
-    let join = |mut a: Vec<usize>, b: Vec<usize>| {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-        a
-    };
-    voxels.par_chunks(PIECE).fold(none, add).reduce(none, join)
+    let parts: Vec<Vec<u32>> = voxels.par_chunks(piece).map(count_piece).collect();
+    (0..1 << HALF).map(|bin| parts.iter().map(|counts| counts[bin] as usize).sum()).collect()
 }
