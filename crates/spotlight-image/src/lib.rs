@@ -12,11 +12,13 @@
 //! | [`volume`] | [`Volume`], the data every stage passes on |
 //! | [`border`] | what an image is taken to be beyond its edge |
 //! | [`tile`] | crop and pad rules, tiles with a halo |
-//! | [`filter`] | median and Gaussian |
+//! | [`filter`] | median, Gaussian, CLAHE, distances, binary morphology |
 //! | [`resample`] | spline zoom between voxel sizes |
+//! | [`label`] | connected components, removing objects, filling holes |
 //! | [`foreground`] | Otsu's threshold and the mask above it |
 //! | [`standardise`] | whole-stack standardisation |
 //! | [`simulate`] | paired stacks with truth |
+//! | [`segment`] | nuclei by seeded watershed |
 //! | [`evaluate`] | scores of a prediction |
 
 pub mod border;
@@ -24,9 +26,11 @@ pub mod evaluate;
 pub mod filter;
 pub mod foreground;
 pub mod grid;
+pub mod label;
 mod lines;
 mod reduce;
 pub mod resample;
+pub mod segment;
 pub mod simulate;
 pub mod standardise;
 pub mod tile;

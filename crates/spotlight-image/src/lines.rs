@@ -92,10 +92,10 @@ fn scatter_rows<D: Voxel>(line: &[Lanes], length: usize, rows: &mut [D]) {
 }
 
 /// Outer index, first column, and that stretch of columns in each row.
-type Columns<'a, D> = (usize, usize, Vec<&'a mut [D]>);
+pub(crate) type Columns<'a, D> = (usize, usize, Vec<&'a mut [D]>);
 
 /// Splits an array (outer, length, inner) into stretches of columns.
-fn columns<D>(voxels: &mut [D], length: usize, inner: usize) -> Vec<Columns<'_, D>> {
+pub(crate) fn columns<D>(voxels: &mut [D], length: usize, inner: usize) -> Vec<Columns<'_, D>> {
     let mut tasks = Vec::new();
     for (outer, block) in voxels.chunks_mut(length * inner).enumerate() {
         let first = tasks.len();

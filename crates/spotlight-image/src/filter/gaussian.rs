@@ -37,11 +37,65 @@ pub fn gaussian<T: Voxel>(
     let mut result = None;
     for (axis, sigma) in sigma.into_iter().enumerate() {
         if sigma > 0.0 {
-            let half = half_kernel(sigma, truncate);
-            result = Some(correlate(result.as_ref().unwrap_or(volume), axis, &half, border));
+            let blur = Blur::new(sigma, truncate, border, volume.shape[axis]);
+            result = Some(correlate(result.as_ref().unwrap_or(volume), axis, &blur));
         }
     }
     result.unwrap_or_else(|| volume.clone())
+}
+
+fn correlate<T: Voxel>(volume: &Volume<T>, axis: usize, blur: &Blur) -> Volume<T> {
+    let length = volume.shape[axis];
+    along_axis(volume, axis, blur.radius(), length, |line, new| {
+        blur.extend(line, length);
+        for (window, sum) in line.windows(2 * blur.radius() + 1).zip(new) {
+            *sum = weighted_sum(window, &blur.half);
+        }
+    })
+}
+
+/// The blur of lines of one length.
+pub(crate) struct Blur {
+    /// The weights at distance 0, 1, 2, ... from the centre.
+    half: Vec<f64>,
+    /// The voxels that stand before the first one and after the last, or the constant.
+    before: Vec<Option<usize>>,
+    after: Vec<Option<usize>>,
+    constant: f64,
+}
+
+impl Blur {
+    pub(crate) fn new(sigma: f64, truncate: f64, border: Border, length: usize) -> Self {
+        let half = half_kernel(sigma, truncate);
+        let radius = half.len() - 1;
+        let beyond = |index: isize| (length > 0).then(|| border.inside(index, length)).flatten();
+        let before = (0..radius).map(|i| beyond(i as isize - radius as isize)).collect();
+        let after = (0..radius).map(|i| beyond((length + i) as isize)).collect();
+        Self { half, before, after, constant: border.constant() }
+    }
+
+    /// How far the kernel reaches.
+    pub(crate) fn radius(&self) -> usize {
+        self.half.len() - 1
+    }
+
+    /// Blurs the `length` voxels that stand [`Blur::radius`] after the start of a line;
+    /// the result begins at its start.
+    pub(crate) fn shift(&self, line: &mut [Lanes], length: usize) {
+        self.extend(line, length);
+        for i in 0..length {
+            line[i] = weighted_sum(&line[i..=i + 2 * self.radius()], &self.half);
+        }
+    }
+
+    /// Fills the margins of a line.
+    fn extend(&self, line: &mut [Lanes], length: usize) {
+        let (radius, constant) = (self.radius(), [self.constant; LANES]);
+        for i in 0..radius {
+            line[i] = self.before[i].map_or(constant, |from| line[radius + from]);
+            line[radius + length + i] = self.after[i].map_or(constant, |from| line[radius + from]);
+        }
+    }
 }
 
 /// The weights at distance 0, 1, 2, ... from the centre.
@@ -51,23 +105,6 @@ fn half_kernel(sigma: f64, truncate: f64) -> Vec<f64> {
     let weights: Vec<f64> = (0..=radius).map(weight).collect();
     let sum = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
     weights.into_iter().map(|w| w / sum).collect()
-}
-
-fn correlate<T: Voxel>(volume: &Volume<T>, axis: usize, half: &[f64], border: Border) -> Volume<T> {
-    let (length, radius) = (volume.shape[axis], half.len() - 1);
-    let beyond = |index: isize| (length > 0).then(|| border.inside(index, length)).flatten();
-    let before: Vec<_> = (0..radius).map(|i| beyond(i as isize - radius as isize)).collect();
-    let after: Vec<_> = (0..radius).map(|i| beyond((length + i) as isize)).collect();
-    let constant = [border.constant(); LANES];
-    along_axis(volume, axis, radius, length, |line, new| {
-        for i in 0..radius {
-            line[i] = before[i].map_or(constant, |from| line[radius + from]);
-            line[radius + length + i] = after[i].map_or(constant, |from| line[radius + from]);
-        }
-        for (i, sum) in new.iter_mut().enumerate() {
-            *sum = weighted_sum(&line[i..=i + 2 * radius], half);
-        }
-    })
 }
 
 /// The kernel at the middle of a window.

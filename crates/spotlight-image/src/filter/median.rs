@@ -1,13 +1,15 @@
-//! Median over a cube, for any float values.
+//! Median over a cube, a ball or any other footprint, for any float values.
 //!
 //! The volume is cut into blocks of rows. Inside a block all values are replaced by their
 //! rank, so that a window is a set of small whole numbers: a row of bits. Going along a
-//! row, one plane of the cube leaves the set and one enters it, and the middle of the set
+//! row, one face of the footprint leaves the set and one enters it, and the middle of the set
 //! is found again by counting bits from where it was, after T. S. Huang (1979), "A fast
 //! two-dimensional median filtering algorithm", with ranks instead of grey levels.
 
 use rayon::prelude::*;
 
+use super::Footprint;
+use super::order::ordered;
 use crate::grid::{Region, Shape, voxel_count};
 use crate::{Border, Volume};
 
@@ -34,10 +36,30 @@ const BLOCK: Shape = [8, 8, 256];
 #[must_use]
 pub fn median_cube(volume: &Volume<f32>, size: usize) -> Volume<f32> {
     assert!(size % 2 == 1, "the size of a median cube must be odd, is {size}");
+    median(volume, &Footprint::cuboid([size; 3]), Border::Nearest)
+}
+
+/// Median over a footprint around every voxel; of an even number of values the larger of
+/// the middle two. (`scipy.ndimage.median_filter`.)
+///
+/// A NaN counts as larger than all numbers (if its sign bit is not set).
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::filter::{Footprint, median};
+/// use spotlight_image::{Border, Volume};
+///
+/// let edge = Volume::new([1, 1, 4], vec![5.0, 5.0, 0.0, 0.0]);
+/// let filtered = median(&edge, &Footprint::ball(1), Border::Constant(9.0));
+/// assert_eq!(filtered.voxels, [9.0, 9.0, 9.0, 9.0]);
+/// ```
+#[must_use]
+pub fn median(volume: &Volume<f32>, footprint: &Footprint, border: Border) -> Volume<f32> {
     let blocks = blocks(volume.shape);
     let parts: Vec<(Region, Volume<f32>)> = blocks
         .into_par_iter()
-        .map(|region| (region, median_of_block(volume, region, size / 2)))
+        .map(|region| (region, median_of_block(volume, region, footprint, border)))
         .collect();
     let mut result = Volume::filled(volume.shape, 0.0);
     for (region, part) in &parts {
@@ -60,42 +82,63 @@ fn blocks(shape: Shape) -> Vec<Region> {
     regions
 }
 
-fn median_of_block(volume: &Volume<f32>, region: Region, radius: usize) -> Volume<f32> {
-    let (ranks, sorted) = rank(&with_margin(volume, region, radius));
-    let size = 2 * radius + 1;
-    let mut window = Window::new(sorted.len(), size * size * size / 2);
+fn median_of_block(
+    volume: &Volume<f32>,
+    region: Region,
+    footprint: &Footprint,
+    border: Border,
+) -> Volume<f32> {
+    let reach = footprint.reach();
+    let (ranks, sorted) = rank(&with_margin(volume, region, reach, border));
+    let mut window = Window::new(sorted.len(), footprint.voxel_count() / 2);
     let mut medians = Vec::with_capacity(voxel_count(region.shape));
+    let beside =
+        |place: usize, axis: usize, step: isize| (place + reach[axis][0]).wrapping_add_signed(step);
     for z in 0..region.shape[0] {
         for y in 0..region.shape[1] {
-            let rows: Vec<&[u32]> = (z..z + size)
-                .flat_map(|z| (y..y + size).map(move |y| [z, y, 0]))
-                .map(|start| &ranks.voxels[ranks.offset(start)..][..ranks.shape[2]])
+            // From where a row enters, and from where on it leaves.
+            let rows: Vec<[&[u32]; 2]> = footprint
+                .rows
+                .iter()
+                .map(|row| {
+                    let start = ranks.offset([beside(z, 0, row.z), beside(y, 1, row.y), 0]);
+                    let from = |x: isize| start + beside(0, 2, x);
+                    [&ranks.voxels[from(row.x[0])..], &ranks.voxels[from(row.x[1])..]]
+                })
                 .collect();
             window.clear();
-            for row in &rows {
-                row[..size - 1].iter().for_each(|rank| window.insert(*rank));
+            for (row, [leaving, _]) in footprint.rows.iter().zip(&rows) {
+                let length = (row.x[1] - row.x[0]) as usize;
+                leaving[..length].iter().for_each(|rank| window.insert(*rank));
             }
             for x in 0..region.shape[2] {
-                rows.iter().for_each(|row| window.insert(row[x + size - 1]));
+                rows.iter().for_each(|[_, entering]| window.insert(entering[x]));
                 medians.push(sorted[window.middle()]);
-                rows.iter().for_each(|row| window.remove(row[x]));
+                rows.iter().for_each(|[leaving, _]| window.remove(leaving[x]));
             }
         }
     }
     Volume::new(region.shape, medians)
 }
 
-/// A region and `radius` voxels around it.
-fn with_margin(volume: &Volume<f32>, region: Region, radius: usize) -> Volume<f32> {
-    let nearest = |axis: usize| -> Vec<usize> {
-        let from = region.start[axis] as isize - radius as isize;
-        let to = (region.stop()[axis] + radius) as isize;
-        let inside = |i| Border::Nearest.inside(i, volume.shape[axis]);
-        (from..to).filter_map(inside).collect()
-    };
-    let indices: [Vec<usize>; 3] = std::array::from_fn(nearest);
+/// A region and the voxels around it that a footprint reaches.
+fn with_margin(
+    volume: &Volume<f32>,
+    region: Region,
+    reach: [[usize; 2]; 3],
+    border: Border,
+) -> Volume<f32> {
+    let beyond = border.constant() as f32;
+    let indices: [Vec<Option<usize>>; 3] = std::array::from_fn(|axis| {
+        let from = region.start[axis] as isize - reach[axis][0] as isize;
+        let to = (region.stop()[axis] + reach[axis][1]) as isize;
+        (from..to).map(|index| border.inside(index, volume.shape[axis])).collect()
+    });
     let shape = std::array::from_fn(|axis| indices[axis].len());
-    Volume::from_fn(shape, |[z, y, x]| volume.at([indices[0][z], indices[1][y], indices[2][x]]))
+    Volume::from_fn(shape, |[z, y, x]| match (indices[0][z], indices[1][y], indices[2][x]) {
+        (Some(z), Some(y), Some(x)) => volume.at([z, y, x]),
+        _ => beyond,
+    })
 }
 
 /// The rank of every voxel, equal values in order of place, and the values in order.
@@ -111,13 +154,7 @@ fn rank(block: &Volume<f32>) -> (Volume<u32>, Vec<f32>) {
     (ranks, sorted)
 }
 
-/// Whole numbers in the order of the floats (IEEE 754 total order).
-fn ordered(value: f32) -> u32 {
-    let bits = value.to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
-}
-
-/// The ranks inside the cube, and where their middle is.
+/// The ranks inside the footprint, and where their middle is.
 struct Window {
     bits: Vec<u64>,
     /// This many ranks of the window are smaller than the median.

@@ -1,7 +1,20 @@
-//! Filters in 3D: median and Gaussian.
+//! Filters in 3D: median, Gaussian, contrast, distances and binary morphology.
 
+mod clahe;
+mod distance;
+mod footprint;
 mod gaussian;
 mod median;
+mod morphology;
+mod order;
+mod stretch;
 
+pub use clahe::{Clahe, clahe};
+pub use distance::distance_transform;
+pub use footprint::{Footprint, FootprintRow};
+pub(crate) use gaussian::Blur;
 pub use gaussian::gaussian;
-pub use median::median_cube;
+pub use median::{median, median_cube};
+pub use morphology::{close, dilate, erode, open};
+pub(crate) use order::ordered;
+pub use stretch::{percentiles, stretch};

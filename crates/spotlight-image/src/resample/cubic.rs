@@ -1,6 +1,7 @@
 //! Cubic splines, one axis after the other.
 
 use super::spline::{Prefilter, cubic_weights};
+use crate::filter::Blur;
 use crate::lines::{LANES, along_axis};
 use crate::{Border, Volume, voxel::Voxel};
 
@@ -8,25 +9,32 @@ use crate::{Border, Volume, voxel::Voxel};
 /// before coefficients are computed; beyond that they no longer feel the edge.
 const MARGIN: usize = 12;
 
-/// Cubic interpolation at each position. Axes whose length stays are left as they are: a
-/// spline takes the old values there.
+/// Cubic interpolation at each position, after a blur along (z, y, x) where there is one.
+/// Axes whose length stays are left as they are: a spline takes the old values there.
+///
+/// Each axis is blurred right before it is interpolated, with no rounding in between: filters
+/// along different axes may change places, and so fewer voxels are blurred along the others.
 pub(super) fn cubic<T: Voxel>(
     volume: &Volume<T>,
     positions: &[Vec<f64>; 3],
     border: Border,
+    blurs: [Option<Blur>; 3],
 ) -> Volume<T> {
     let growth = |axis: &usize| positions[*axis].len() as f64 / volume.shape[*axis] as f64;
     let mut axes: Vec<usize> =
         (0..3).rev().filter(|axis| positions[*axis].len() != volume.shape[*axis]).collect();
     // The axis that shrinks most goes first: it leaves the others less to do.
     axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
-    let step = |axis: &usize| Step::new(*axis, volume.shape[*axis], &positions[*axis], border);
+    let step = |axis: &usize| {
+        let step = Step::new(*axis, volume.shape[*axis], &positions[*axis], border);
+        (step, blurs[*axis].as_ref())
+    };
     match axes.iter().map(step).collect::<Vec<_>>().as_slice() {
         [] => volume.clone(),
-        [only] => only.apply(volume),
-        [first, last] => last.apply::<f64, T>(&first.apply(volume)),
+        [only] => apply(only, volume),
+        [first, last] => apply::<f64, T>(last, &apply(first, volume)),
         [first, second, last] => {
-            last.apply::<f64, T>(&second.apply::<f64, f64>(&first.apply(volume)))
+            apply::<f64, T>(last, &apply::<f64, f64>(second, &apply(first, volume)))
         }
         _ => unreachable!("a volume has three axes"),
     }
@@ -67,26 +75,36 @@ impl Step {
         let taps = positions.iter().map(taps).collect();
         Self { axis, old_length, border, margin, prefilter: Prefilter::new(border, length), taps }
     }
+}
 
-    fn apply<S: Voxel, D: Voxel>(&self, volume: &Volume<S>) -> Volume<D> {
-        along_axis(volume, self.axis, self.margin, self.taps.len(), |line, new| {
-            let (first, last) = (self.margin, self.margin + self.old_length - 1);
-            let (before, after) = match self.border {
-                Border::Constant(value) => ([value; LANES], [value; LANES]),
-                _ => (line[first], line[last]),
-            };
-            line[..first].fill(before);
-            line[last + 1..].fill(after);
-            self.prefilter.apply(line);
-            for (sum, taps) in new.iter_mut().zip(&self.taps) {
-                *sum = [0.0; LANES];
-                for (place, weight) in taps {
-                    let coefficients = &line[*place];
-                    for lane in 0..LANES {
-                        sum[lane] += coefficients[lane] * weight;
-                    }
+/// Blurs and interpolates along an axis.
+fn apply<S: Voxel, D: Voxel>(
+    (step, blur): &(Step, Option<&Blur>),
+    volume: &Volume<S>,
+) -> Volume<D> {
+    let margin = step.margin + blur.map_or(0, Blur::radius);
+    let length = step.old_length + 2 * step.margin;
+    along_axis(volume, step.axis, margin, step.taps.len(), |line, new| {
+        if let Some(blur) = blur {
+            blur.shift(&mut line[step.margin..], step.old_length);
+        }
+        let line = &mut line[..length];
+        let (first, last) = (step.margin, step.margin + step.old_length - 1);
+        let (before, after) = match step.border {
+            Border::Constant(value) => ([value; LANES], [value; LANES]),
+            _ => (line[first], line[last]),
+        };
+        line[..first].fill(before);
+        line[last + 1..].fill(after);
+        step.prefilter.apply(line);
+        for (sum, taps) in new.iter_mut().zip(&step.taps) {
+            *sum = [0.0; LANES];
+            for (place, weight) in taps {
+                let coefficients = &line[*place];
+                for lane in 0..LANES {
+                    sum[lane] += coefficients[lane] * weight;
                 }
             }
-        })
-    }
+        }
+    })
 }

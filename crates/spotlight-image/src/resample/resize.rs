@@ -1,7 +1,7 @@
 //! Resizing with anti-aliasing, after scikit-image's `skimage.transform.resize`.
 
-use super::zoom::{Alignment, Order, Zoom, zoom_with};
-use crate::filter::gaussian;
+use super::zoom::{Alignment, Order, Zoom, zoom_blurred, zoom_with};
+use crate::filter::{Blur, gaussian};
 use crate::grid::Shape;
 use crate::{Border, Volume, voxel::Voxel};
 
@@ -49,13 +49,21 @@ impl Default for Resize {
 /// ```
 #[must_use]
 pub fn resize<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Resize) -> Volume<T> {
-    let blurred = options.anti_aliasing.then(|| {
-        let shrinkage = |axis: usize| volume.shape[axis] as f64 / shape[axis] as f64;
-        let sigma = std::array::from_fn(|axis| ((shrinkage(axis) - 1.0) / 2.0).max(0.0));
-        gaussian(volume, sigma, TRUNCATE, options.border)
-    });
     let zoom = Zoom { order: options.order, border: options.border, alignment: Alignment::Faces };
-    let mut result = zoom_with(blurred.as_ref().unwrap_or(volume), shape, &zoom);
+    let shrinkage = |axis: usize| volume.shape[axis] as f64 / shape[axis] as f64;
+    let sigma = |axis: usize| ((shrinkage(axis) - 1.0) / 2.0).max(0.0);
+    let mut result = if options.anti_aliasing && options.order == Order::Cubic {
+        let blurs = std::array::from_fn(|axis| {
+            let blur = || Blur::new(sigma(axis), TRUNCATE, options.border, volume.shape[axis]);
+            (sigma(axis) > 0.0).then(blur)
+        });
+        zoom_blurred(volume, shape, &zoom, blurs)
+    } else if options.anti_aliasing {
+        let sigma = std::array::from_fn(sigma);
+        zoom_with(&gaussian(volume, sigma, TRUNCATE, options.border), shape, &zoom)
+    } else {
+        zoom_with(volume, shape, &zoom)
+    };
     if options.clip {
         clip(volume, &mut result, options.border);
     }

@@ -1,6 +1,7 @@
 //! Zoom with splines of order 0, 1 or 3, after SciPy's `scipy.ndimage.zoom`.
 
 use super::{cubic, linear};
+use crate::filter::Blur;
 use crate::grid::Shape;
 use crate::{Border, Volume, voxel::Voxel};
 
@@ -130,6 +131,16 @@ pub fn resample_to_spacing<T: Voxel>(
 /// If an axis without voxels is to get some.
 #[must_use]
 pub fn zoom_with<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Zoom) -> Volume<T> {
+    zoom_blurred(volume, shape, options, [None, None, None])
+}
+
+/// [`zoom_with`] after a blur along (z, y, x), which only cubic splines take.
+pub(super) fn zoom_blurred<T: Voxel>(
+    volume: &Volume<T>,
+    shape: Shape,
+    options: &Zoom,
+    blurs: [Option<Blur>; 3],
+) -> Volume<T> {
     let possible = |(old, new): (&usize, &usize)| *old > 0 || *new == 0;
     assert!(
         volume.shape.iter().zip(&shape).all(possible),
@@ -142,7 +153,7 @@ pub fn zoom_with<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Zoom) -> 
     let mut result = match order {
         Order::Nearest => linear::nearest(volume, &positions, border),
         Order::Linear => linear::linear(volume, &positions, border),
-        Order::Cubic => cubic::cubic(volume, &positions, border),
+        Order::Cubic => cubic::cubic(volume, &positions, border, blurs),
     };
     if let Border::Cutoff(value) = border {
         for (axis, positions) in positions.iter().enumerate() {

@@ -1,0 +1,204 @@
+"""Measures Spotlight's segmentation beside scikit-image's and SciPy's, in turns, in one run.
+
+    python3 -m venv /tmp/segmentation
+    /tmp/segmentation/bin/pip install -r benches/requirements_segmentation.txt
+    /tmp/segmentation/bin/python benches/reference_segmentation.py
+
+A simulated stack of 64x224x336 voxels with about 100 nuclei goes through the default chain and
+through every filter of it. Ours is `cargo bench -p spotlight-image --bench segmentation`, kept
+alive; both sides get the same input of each step and are run in turns, so a disturbance of the
+machine meets both. Times are medians. `wall` is time on the wall; `busy` is what the threads
+of a process have really run, which a machine that others use disturbs less. `memory` is the
+largest resident memory during a step less that before it, for each voxel of its input.
+`same` is the share of equal voxels; images are equal if they differ by 2e-6 at most.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import scipy.ndimage as ndi
+from skimage import exposure, feature, filters, measure, morphology, segmentation, transform
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Makes the allocator give memory back at once, so that each step's own is seen.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+
+# A step of the reference that takes longer than this is run once.
+SLOW_S = 3.0
+
+
+def stretch(stack, percents=(0.1, 99.9)):
+    low, high = (float(limit) for limit in np.percentile(stack, percents))
+    return exposure.rescale_intensity(stack, in_range=(low, high), out_range=(0.0, 1.0))
+
+
+def equalise(stretched):
+    kernel = [max(n // d, 1) for n, d in zip(stretched.shape, (2, 3, 5))]
+    return exposure.equalize_adapthist(stretched, kernel_size=kernel, clip_limit=0.015)
+
+
+def reduce(equalised):
+    return transform.rescale(equalised, 0.5, order=3, anti_aliasing=True)
+
+
+def median(image):
+    return ndi.median_filter(image, size=5, mode="nearest")
+
+
+def small_holes(above):
+    return morphology.remove_small_holes(above, max_size=4188)
+
+
+def peaks(distance, mask, radius):
+    ball = morphology.ball(radius)
+    return feature.peak_local_max(distance, footprint=ball, labels=mask.astype(np.uint8))
+
+
+def split(mask):
+    distance = ndi.distance_transform_edt(mask)
+    seeds = np.zeros(mask.shape, bool)
+    seeds[tuple(peaks(distance, mask, 10).T)] = True
+    seeds = ndi.binary_dilation(seeds, morphology.ball(1))
+    return segmentation.watershed(-distance, measure.label(seeds), mask=mask)
+
+
+def holes_of_objects(labels):
+    labels = labels.copy()
+    for label in np.unique(labels)[1:]:
+        labels[morphology.remove_small_holes(labels == label, max_size=49)] = label
+    return labels
+
+
+def cleanup(labels):
+    labels = morphology.remove_small_objects(labels, max_size=499)
+    labels[(np.bincount(labels.ravel()) > 7500)[labels]] = 0
+    padded = np.pad(labels, ((1, 1), (0, 0), (0, 0)))
+    labels = measure.label(segmentation.clear_border(padded)[1:-1])
+    return measure.label(holes_of_objects(labels))
+
+
+def chain(stack):
+    smooth = median(reduce(equalise(stretch(stack))))
+    return cleanup(split(small_holes(smooth > filters.threshold_otsu(smooth))))
+
+
+def references(folder):
+    """The reference of each step, with its input."""
+    read = {file.stem: np.load(file) for file in folder.glob("*.npy") if " " not in file.stem}
+    stack, reduced, mask = read["stack"], read["reduced"], read["mask"]
+    distance = read["distance"].astype(np.float64)
+    markers, objects = (read[name].astype(np.int32) for name in ("markers", "objects"))
+    ball = morphology.ball
+    return {
+        "percentiles": lambda: np.percentile(stack, (0.1, 99.9)),
+        "stretch": lambda: stretch(stack),
+        "clahe": lambda: equalise(read["stretched"]),
+        "half scale": lambda: reduce(read["equalised"]),
+        "gaussian, sigma 2": lambda: ndi.gaussian_filter(reduced, 2.0),
+        "median, cube of 5": lambda: median(reduced),
+        "median, ball of 2": lambda: filters.median(reduced, ball(2)),
+        "otsu": lambda: filters.threshold_otsu(read["smooth"]),
+        "small holes": lambda: small_holes(read["above"]),
+        "holes": lambda: ndi.binary_fill_holes(read["above"]),
+        "erosion, ball of 5": lambda: ndi.binary_erosion(mask, ball(5), border_value=1),
+        "opening, ball of 5": lambda: ndi.binary_dilation(
+            ndi.binary_erosion(mask, ball(5), border_value=1), ball(5)
+        ),
+        "distance": lambda: ndi.distance_transform_edt(mask),
+        "maxima, ball of 10": lambda: peaks(distance, mask, 10),
+        "maxima, ball of 15": lambda: peaks(distance, mask, 15),
+        "components, seeds": lambda: measure.label(read["seeds"]),
+        "components, mask": lambda: measure.label(mask),
+        "watershed": lambda: segmentation.watershed(-distance, markers, mask=mask),
+        "small objects": lambda: morphology.remove_small_objects(objects, max_size=499),
+        "border": lambda: segmentation.clear_border(objects),
+        "holes of objects": lambda: holes_of_objects(objects),
+        "cleanup": lambda: cleanup(objects),
+        "whole chain": lambda: chain(stack),
+    }
+
+
+def kilobytes(name):
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith(name))
+
+
+def measured(step):
+    """Runs a step of the reference: what it took, and what came out."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before, busy, wall = kilobytes("VmRSS"), time.process_time(), time.perf_counter()
+    result = step()
+    wall, busy = time.perf_counter() - wall, time.process_time() - busy
+    peak = 1024.0 * (kilobytes("VmHWM") - before)
+    return {"wall_s": wall, "busy_s": busy, "peak_bytes": peak}, result
+
+
+def same(ours, theirs):
+    """The share of equal elements."""
+    theirs = np.asarray(theirs)
+    if theirs.size != ours.size:
+        return 0.0
+    close = np.abs(ours.ravel().astype(np.float64) - theirs.ravel().astype(np.float64))
+    limit = 2e-6 * max(1.0, float(np.abs(theirs).max(initial=0))) if theirs.dtype.kind == "f" else 0
+    return float((close <= limit).mean())
+
+
+def row(name, ours, theirs, voxels, share):
+    middle = lambda runs, key: statistics.median(run[key] for run in runs)
+    wall, busy = ((middle(theirs, key), middle(ours, key)) for key in ("wall_s", "busy_s"))
+    memory = [middle(runs, "peak_bytes") / voxels for runs in (ours, theirs)]
+    return (
+        f"| {name} | {1e3 * wall[0]:.1f} | {1e3 * wall[1]:.2f} | {wall[0] / wall[1]:.1f} "
+        f"| {busy[0] / max(busy[1], 1e-9):.1f} | {memory[0]:.1f} | {memory[1]:.1f} | {100 * share:.3f} % |"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if any(os.environ.get(name) != value for name, value in MALLOC.items()):
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | MALLOC)
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["cargo", "bench", "-q", "-p", "spotlight-image", "--bench", "segmentation"]
+        environment = os.environ | {"RAYON_NUM_THREADS": str(arguments.threads)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        worker = subprocess.Popen(
+            [*command, "--", "--worker", folder], cwd=ROOT, env=environment, **pipes
+        )
+        head = json.loads(worker.stdout.readline())
+        print(f"ours on {head['threads']} threads; load of the machine {os.getloadavg()[0]:.1f}\n")
+        print("| step | reference, ms | ours, ms | times faster | by busy time "
+              "| our memory, bytes a voxel | reference's | same |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+        steps = references(Path(folder))
+        for name in head["steps"]:
+            ours, theirs = [], []
+            for _ in range(arguments.repeats):
+                worker.stdin.write(name + "\n")
+                worker.stdin.flush()
+                ours.append(json.loads(worker.stdout.readline()))
+                if not theirs or theirs[0]["wall_s"] < SLOW_S:
+                    cost, result = measured(steps[name])
+                    theirs.append(cost)
+            share = same(np.load(Path(folder) / f"result {name}.npy"), result)
+            print(row(name, ours, theirs, ours[0]["voxels"], share), flush=True)
+        worker.stdin.close()
+        worker.wait()
+        print(f"\nload of the machine at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+//! Percentiles of a stack, and stretching it between two of them.
+
+use rayon::prelude::*;
+
+use super::order::{from_ordered, ordered};
+use crate::Volume;
+
+/// Voxels that one thread counts at a time, at least.
+const PIECE: usize = 1 << 18;
+
+/// Half of the bits of a voxel.
+const HALF: u32 = 16;
+
+/// The values that these percentages of the voxels lie below.
+///
+/// Between two voxels in order of size the value is interpolated, as in `numpy.percentile`:
+/// percentage q stands at place q / 100 · (n - 1) of the n voxels.
+///
+/// # Panics
+///
+/// If there is no voxel, or a percentage is not from 0 to 100.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, filter::percentiles};
+///
+/// let volume = Volume::new([1, 1, 5], vec![4.0, 1.0, 2.0, 8.0, 3.0]);
+/// assert_eq!(percentiles(&volume, &[50.0, 90.0]), [3.0, 6.4]);
+/// ```
+#[must_use]
+pub fn percentiles(volume: &Volume<f32>, percents: &[f64]) -> Vec<f64> {
+    assert!(!volume.voxels.is_empty(), "no voxels, no percentiles");
+    let mut ranks = Ranks::new(&volume.voxels);
+    let mut percentile = |percent: &f64| {
+        assert!((0.0..=100.0).contains(percent), "{percent} % is not a percentile");
+        let place = percent / 100.0 * (volume.voxels.len() - 1) as f64;
+        let (low, part) = (f64::from(ranks.nth(place as usize)), place.fract());
+        if part == 0.0 {
+            return low;
+        }
+        let high = f64::from(ranks.nth(place as usize + 1));
+        // From the nearer end, as NumPy does.
+        if part < 0.5 { low + (high - low) * part } else { high - (high - low) * (1.0 - part) }
+    };
+    percents.iter().map(&mut percentile).collect()
+}
+
+/// Maps the range between two percentiles to [0, 1] and clips what lies outside.
+///
+/// A stack of one value, or one whose two percentiles are equal, becomes 0 everywhere.
+///
+/// # Panics
+///
+/// If there is no voxel, or a percentage is not from 0 to 100.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, filter::stretch};
+///
+/// let volume = Volume::new([1, 1, 5], vec![4.0, 1.0, 2.0, 8.0, 3.0]);
+/// assert_eq!(stretch(&volume, [25.0, 75.0]).voxels, [1.0, 0.0, 0.0, 1.0, 0.5]);
+/// ```
+#[must_use]
+pub fn stretch(volume: &Volume<f32>, percents: [f64; 2]) -> Volume<f32> {
+    let limits = percentiles(volume, &percents);
+    let (low, high, width) = (limits[0] as f32, limits[1] as f32, (limits[1] - limits[0]) as f32);
+    // In f32, as the reference does it.
+    let scale = |voxel: &f32| ((voxel.max(low).min(high) - low) / width).min(1.0);
+    if width <= 0.0 {
+        return Volume::filled(volume.shape, 0.0);
+    }
+    Volume::new(volume.shape, volume.voxels.par_iter().map(scale).collect())
+}
+
+/// Voxels in order of size, sorted no further than is asked for.
+struct Ranks<'a> {
+    voxels: &'a [f32],
+    /// How many voxels have each upper half of the bits.
+    upper: Vec<usize>,
+    /// An upper half, and how many of its voxels have each lower half.
+    lower: Option<(u32, Vec<usize>)>,
+}
+
+impl<'a> Ranks<'a> {
+    fn new(voxels: &'a [f32]) -> Self {
+        Self { voxels, upper: count(voxels, |key| Some(key >> HALF)), lower: None }
+    }
+
+    /// The voxel at a place in order of size.
+    fn nth(&mut self, rank: usize) -> f32 {
+        let (upper, rest) = bin_of(&self.upper, rank);
+        // Ranks are asked for in pairs, which mostly share the upper half.
+        if self.lower.as_ref().is_none_or(|(known, _)| *known != upper) {
+            let lower_half = |key| (key >> HALF == upper).then_some(key & ((1 << HALF) - 1));
+            self.lower = Some((upper, count(self.voxels, lower_half)));
+        }
+        let lower = self.lower.as_ref().map_or(0, |(_, counts)| bin_of(counts, rest).0);
+        from_ordered(upper << HALF | lower)
+    }
+}
+
+/// The bin that holds a rank, and the rank in it.
+fn bin_of(counts: &[usize], mut rank: usize) -> (u32, usize) {
+    for (bin, count) in counts.iter().enumerate() {
+        if rank < *count {
+            return (bin as u32, rank);
+        }
+        rank -= count;
+    }
+    unreachable!("a rank is smaller than the number of voxels")
+}
+
+/// Counts the voxels by a half of their bits.
+fn count(voxels: &[f32], bin: impl Fn(u32) -> Option<u32> + Sync) -> Vec<usize> {
+    // Few long pieces: to add up the counters of a piece takes as long as to count it.
+    let piece = voxels.len().div_ceil(rayon::current_num_threads()).clamp(PIECE, u32::MAX as usize);
+    let count_piece = |piece: &[f32]| {
+        let mut counts = vec![0_u32; 1 << HALF];
+        piece.iter().filter_map(|voxel| bin(ordered(*voxel))).for_each(|b| counts[b as usize] += 1);
+        counts
+    };
+    let parts: Vec<Vec<u32>> = voxels.par_chunks(piece).map(count_piece).collect();
+    (0..1 << HALF).map(|bin| parts.iter().map(|counts| counts[bin] as usize).sum()).collect()
+}
