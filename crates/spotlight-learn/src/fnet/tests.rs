@@ -76,9 +76,10 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 fn fast_convolutions_are_close_to_precise_ones() {
     let options = FnetOptions { width: 32, depth: 2, ..FnetOptions::default() };
     let (batch, shape) = (1, [16, 32, 32]);
-    let of = |precision| {
-        let precision = Some(precision);
-        let engine = Engine::new(&EngineOptions { precision, ..EngineOptions::default() }).unwrap();
+    let of = |precision, instruction_set| {
+        let (precision, threads) = (Some(precision), Some(2));
+        let engine = EngineOptions { threads, instruction_set, precision };
+        let engine = Engine::new(&engine).unwrap();
         let layers = layer_shapes(&options, shape).into_iter();
         let same = layers.filter(|layer| layer.kind == Kind::Same);
         let fast = same.filter(|layer| {
@@ -95,15 +96,22 @@ fn fast_convolutions_are_close_to_precise_ones() {
         network.backward(&engine, trace, slope, &mut gradients);
         (fast, predicted, output.to_planar(), gradients)
     };
-    let (fast, precise) = (of(Precision::Fast), of(Precision::Precise));
+    let fast = of(Precision::Fast, None);
+    let precise = of(Precision::Precise, None);
+    let portable = of(Precision::Precise, Some(InstructionSet::Portable));
     assert_eq!((fast.0, precise.0), (7, 0), "layers by Winograd's algorithm");
     assert!(difference(&fast.1, &precise.1) < 1e-4, "{}", difference(&fast.1, &precise.1));
     assert!(difference(&fast.2, &precise.2) < 1e-4, "{}", difference(&fast.2, &precise.2));
-    // A rectifier that opens for one of the two only moves single gradients by more.
+    // Where a sum is within rounding of zero, a rectifier may open for the one and stay shut for the
+    // other, which moves gradients by more than rounding: by how much, two precise engines with
+    // other roundings tell.
     let square = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
-    let off: Vec<f32> = fast.3.iter().zip(&precise.3).map(|(a, b)| a - b).collect();
-    let off = (square(&off) / square(&precise.3)).sqrt();
-    assert!(off < 1e-3, "gradients differ by {off}");
+    let off = |gradients: &[f32]| {
+        let off: Vec<f32> = gradients.iter().zip(&precise.3).map(|(a, b)| a - b).collect();
+        (square(&off) / square(&precise.3)).sqrt()
+    };
+    let (fast, portable) = (off(&fast.3), off(&portable.3));
+    assert!(fast < 2e-3 && fast < 10.0 * portable, "gradients differ by {fast}, {portable}");
 }
 
 /// The way back against differences of the way forward, in every tensor of the state.
