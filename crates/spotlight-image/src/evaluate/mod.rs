@@ -1,0 +1,33 @@
+//! Scores of a prediction against its target.
+//!
+//! All are computed in f64 over (z, y, x) volumes of one shape. "Foreground" scores exist
+//! twice: over the voxels of the mask only, and over the whole of both images with
+//! everything outside the mask set to 0 ([`masked_product`]), which is how the paper's
+//! foreground PSNR can be higher than its whole-image PSNR.
+//!
+//! What is not defined is NaN, never a guess: the correlation with a constant image, the
+//! resolution where a curve meets no threshold, a score over an empty mask.
+//!
+//! | question | functions |
+//! |---|---|
+//! | how far off are voxels | [`mse`], [`nrmse`], [`psnr`], [`pearson`] |
+//! | does it look alike | [`ssim`], [`ms_ssim`], [`micro_fit`], [`micro_ms3im`] |
+
+mod intensity;
+mod microssim;
+mod ms_ssim;
+mod percentile;
+mod ssim;
+mod window;
+
+pub use intensity::{
+    dice, masked_product, mse, mse_in_mask, nrmse, nrmse_in_mask, pearson, pearson_in_mask, psnr,
+    psnr_in_mask, psnr_masked_product, psnr_scale_invariant,
+};
+pub use microssim::{
+    MicroComponents, MicroFit, mean_of_defined, micro_components, micro_fit, micro_ms3im,
+    micro_ssim,
+};
+pub use ms_ssim::{MsSsim, ms_ssim};
+pub use ssim::{MaskedMean, Ssim, ssim, ssim_in_mask, ssim_map};
+pub use window::Window;
