@@ -5,8 +5,11 @@
 
 use spotlight_golden::{Array, Case, number, run_topic};
 use spotlight_image::evaluate::{
-    MsSsim, Ssim, Window, micro_components, micro_fit, micro_ms3im, micro_ssim, ms_ssim, mse,
-    mse_in_mask, nrmse, pearson, pearson_in_mask, psnr, psnr_in_mask, ssim, ssim_in_mask, ssim_map,
+    CurveFit, FourierCurve, FourierRecipe, MsSsim, Resolution, RingCorrelation, ShellCorrelation,
+    Ssim, Window, lateral_and_axial, micro_components, micro_fit, micro_ms3im, micro_ssim, ms_ssim,
+    mse, mse_in_mask, nrmse, pearson, pearson_in_mask, psnr, psnr_in_mask, ring_correlation,
+    ring_correlation_of_pair, shell_correlation, shell_correlation_of_pair, ssim, ssim_in_mask,
+    ssim_map,
 };
 use spotlight_image::{Shape, Volume};
 
@@ -19,6 +22,10 @@ fn golden_metrics() {
             check_ms_ssim(case);
         } else if case.is_by("microssim.MicroSSIM") {
             check_micro(case);
+        } else if case.is_by("miplib.analysis.resolution.fourier_ring_correlation") {
+            check_rings(case);
+        } else if case.is_by("cubic.metrics.fsc_resolution") {
+            check_shells(case);
         } else {
             panic!("{}: unknown functions {:?}", case.name(), case.functions());
         }
@@ -129,6 +136,110 @@ fn check_micro(case: &Case) {
             other => panic!("unknown scalar {other}"),
         };
         case.check_values(&name, &found, &numbers(case.scalar(&name)));
+    }
+}
+
+/// Fourier ring correlation by miplib and by cubic, each with both fits.
+fn check_rings(case: &Case) {
+    let known = ["bin_delta", "spacing", "threshold_miplib", "threshold_cubic", "zero_padding"];
+    only_params(case, &[known.as_slice(), &["two_images"]].concat());
+    assert_eq!(case.param("zero_padding"), true);
+    let first = volume(&case.input("image1"));
+    let second = case.param("two_images").as_bool().unwrap().then(|| case.input("image2"));
+    let second = second.as_ref().map(volume);
+    let spacing = number(case.param("spacing"));
+    let measure = |recipe, fit| {
+        let threshold = match recipe {
+            FourierRecipe::Miplib => number(case.param("threshold_miplib")),
+            FourierRecipe::Cubic => number(case.param("threshold_cubic")),
+        };
+        let ring_width = case.param("bin_delta").as_u64().unwrap() as usize;
+        let options = RingCorrelation { recipe, ring_width, threshold, fit };
+        match &second {
+            Some(second) => ring_correlation_of_pair(&first, second, spacing, &options),
+            None => ring_correlation(&first, spacing, &options),
+        }
+    };
+    let miplib = measure(FourierRecipe::Miplib, CurveFit::Linear);
+    let cubic = measure(FourierRecipe::Cubic, CurveFit::Linear);
+    // cubic's second backend rounds frequencies to f32, so that some on the inner edge of a
+    // ring fall into the one below. Its numbers count where that happened to none.
+    let [mask, hist] = ["cubic_mask_correlation", "cubic_hist_correlation"]
+        .map(|name| case.expected(name).to_f64());
+    let agree = mask.iter().zip(&hist).all(|(a, b)| (a - b).abs() < 5e-5);
+    for name in case.expected_arrays() {
+        let found = match name.as_str() {
+            "cubic_hist_correlation" if !agree => continue,
+            other if other.starts_with("cubic") => &cubic,
+            _ => &miplib,
+        };
+        let values: Vec<f64> =
+            found.iter().flat_map(|found| curve_of(&found.curve, &name)).collect();
+        let shape = [found.len(), values.len() / found.len()];
+        case.check_array(&name, &shape, &values);
+    }
+    let smooth = [
+        measure(FourierRecipe::Miplib, CurveFit::SmoothingSpline(0.25)),
+        measure(FourierRecipe::Cubic, CurveFit::SmoothingSpline(0.05)),
+    ];
+    for name in case.expected_scalars() {
+        let found = match name.as_str() {
+            "status_note" | "miplib_spline_status" | "miplib_smooth_spline_status" => continue,
+            other if other.starts_with("cubic_hist") && !agree => continue,
+            "miplib_root_linear_exact" | "miplib_spline_root" | "miplib_spline_resolution" => {
+                &miplib
+            }
+            "miplib_smooth_spline_root" | "miplib_smooth_spline_resolution" => &smooth[0],
+            other if other.contains("smooth_spline") => &smooth[1],
+            other if other.starts_with("cubic") => &cubic,
+            other => panic!("unknown scalar {other}"),
+        };
+        let value = |found: &Resolution| {
+            if name.ends_with("resolution") { found.resolution_um } else { found.crossing }
+        };
+        let mut found: Vec<f64> = found.iter().map(value).collect();
+        if name.starts_with("miplib_spline") {
+            // The search of miplib may leave the frequencies, which ends in an error, although
+            // the curve crosses the threshold; `miplib_root_linear_exact` says where.
+            let status = case.scalar("miplib_spline_status").as_array().unwrap();
+            for (found, status) in found.iter_mut().zip(status) {
+                if status == "search left the frequency range" {
+                    assert!(!found.is_nan());
+                    *found = f64::NAN;
+                }
+            }
+        }
+        case.check_values(&name, &found, &numbers(case.scalar(&name)));
+    }
+}
+
+/// The part of a curve that an expected array holds.
+fn curve_of(curve: &FourierCurve, name: &str) -> Vec<f64> {
+    match name.rsplit('_').next().unwrap() {
+        "frequency" => curve.frequency.clone(),
+        "correlation" => curve.correlation.clone(),
+        "points" => curve.points.iter().map(|points| *points as f64).collect(),
+        _ => panic!("unknown array {name}"),
+    }
+}
+
+fn check_shells(case: &Case) {
+    only_params(case, &["bin_delta", "angle_delta", "spacing"]);
+    let options = ShellCorrelation {
+        shell_width: case.param("bin_delta").as_u64().unwrap() as usize,
+        sector_degrees: case.param("angle_delta").as_u64().unwrap() as usize,
+        ..ShellCorrelation::default()
+    };
+    let spacing = numbers(case.param("spacing")).try_into().unwrap();
+    let (first, second) = (volume(&case.input("image1")), volume(&case.input("image2")));
+    for name in case.expected_scalars() {
+        let sectors = match name.as_str() {
+            "single" => shell_correlation(&first, spacing, &options),
+            "two" => shell_correlation_of_pair(&first, &second, spacing, &options),
+            other => panic!("unknown scalar {other}"),
+        };
+        let expected = ["xy", "z"].map(|axis| number(&case.scalar(&name)[axis]));
+        case.check_values(&name, &lateral_and_axial(&sectors), &expected);
     }
 }
 

@@ -12,7 +12,9 @@
 //! |---|---|
 //! | how far off are voxels | [`mse`], [`nrmse`], [`psnr`], [`pearson`] |
 //! | does it look alike | [`ssim`], [`ms_ssim`], [`micro_fit`], [`micro_ms3im`] |
+//! | what is resolved | [`ring_correlation`], [`shell_correlation`] |
 
+mod fourier;
 mod intensity;
 mod microssim;
 mod ms_ssim;
@@ -20,6 +22,11 @@ mod percentile;
 mod ssim;
 mod window;
 
+pub use fourier::{
+    CurveFit, FourierCurve, FourierRecipe, Resolution, RingCorrelation, SectorResolution,
+    ShellCorrelation, lateral_and_axial, ring_correlation, ring_correlation_of_pair,
+    shell_correlation, shell_correlation_of_pair,
+};
 pub use intensity::{
     dice, masked_product, mse, mse_in_mask, nrmse, nrmse_in_mask, pearson, pearson_in_mask, psnr,
     psnr_in_mask, psnr_masked_product, psnr_scale_invariant,
