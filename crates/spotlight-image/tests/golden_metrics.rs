@@ -5,9 +5,10 @@
 
 use spotlight_golden::{Array, Case, number, run_topic};
 use spotlight_image::evaluate::{
-    CurveFit, FourierCurve, FourierRecipe, MsSsim, Resolution, RingCorrelation, ShellCorrelation,
-    Ssim, Window, lateral_and_axial, micro_components, micro_fit, micro_ms3im, micro_ssim, ms_ssim,
-    mse, mse_in_mask, nrmse, pearson, pearson_in_mask, psnr, psnr_in_mask, ring_correlation,
+    CurveFit, FourierCurve, FourierRecipe, MsSsim, Precision, Resolution, RingCorrelation,
+    ShellCorrelation, Ssim, Window, average_precision, lateral_and_axial, match_objects,
+    micro_components, micro_fit, micro_ms3im, micro_ssim, ms_ssim, mse, mse_in_mask, nrmse,
+    overlap, pearson, pearson_in_mask, psnr, psnr_in_mask, ring_correlation,
     ring_correlation_of_pair, shell_correlation, shell_correlation_of_pair, ssim, ssim_in_mask,
     ssim_map,
 };
@@ -240,6 +241,76 @@ fn check_shells(case: &Case) {
         };
         let expected = ["xy", "z"].map(|axis| number(&case.scalar(&name)[axis]));
         case.check_values(&name, &lateral_and_axial(&sectors), &expected);
+    }
+}
+
+#[test]
+fn golden_ap() {
+    run_topic("ap", |case| {
+        for function in case.functions() {
+            assert!(function.ends_with("average_precision"), "unknown function {function}");
+        }
+        only_params(case, &["thresholds"]);
+        check_precision(case);
+    });
+}
+
+fn check_precision(case: &Case) {
+    let labels = |name| {
+        let array = case.input(name);
+        let labels = array.to_f64().into_iter().map(|label| label as u32).collect();
+        Volume::new(volume_shape(&array.shape), labels)
+    };
+    let overlap = overlap(&labels("true"), &labels("pred"));
+    let found = average_precision(&overlap, &numbers(case.param("thresholds")));
+    let counts = [overlap.true_labels.len(), overlap.predicted_labels.len()];
+    for name in case.expected_arrays() {
+        assert_eq!(name, "iou_matrix", "unknown array");
+        let mut matrix = vec![0.0; counts[0] * counts[1]];
+        for pair in &overlap.pairs {
+            matrix[pair.true_object * counts[1] + pair.predicted_object] = pair.iou;
+        }
+        case.check_array(&name, &counts, &matrix);
+    }
+    for name in case.expected_scalars() {
+        match name.as_str() {
+            "n_true" => case.check_scalar(&name, counts[0] as f64),
+            "n_pred" => case.check_scalar(&name, counts[1] as f64),
+            "matches_at_0.5_relabelled" => {
+                let matches = match_objects(&overlap, 0.5);
+                let places = [
+                    matches.iter().map(|m| m.true_object as f64 + 1.0).collect::<Vec<_>>(),
+                    matches.iter().map(|m| m.predicted_object as f64 + 1.0).collect(),
+                ];
+                for (found, expected) in places.iter().zip(case.scalar(&name).as_array().unwrap()) {
+                    assert_eq!(*found, numbers(expected));
+                }
+            }
+            "cellpose_relabelled" | "cubic_relabelled" => check_counts(case, &name, &found),
+            // Where labels have gaps Cellpose counts each gap as an object: information only.
+            "cellpose_as_given" | "ap_definition" => {}
+            other => panic!("unknown scalar {other}"),
+        }
+    }
+}
+
+fn check_counts(case: &Case, name: &str, found: &[Precision]) {
+    let expected = case.scalar(name);
+    if !expected["error"].is_null() {
+        // cubic refuses to compare where there is no object on one side.
+        assert_eq!(expected["error"], "No masks to match");
+        return;
+    }
+    for (part, value) in expected.as_object().unwrap() {
+        let of = |found: &Precision| match part.as_str() {
+            "ap" => found.average_precision,
+            "tp" => found.true_positives as f64,
+            "fp" => found.false_positives as f64,
+            "fn" => found.false_negatives as f64,
+            other => panic!("unknown part {other}"),
+        };
+        let found: Vec<f64> = found.iter().map(of).collect();
+        case.check_values(name, &found, &numbers(value));
     }
 }
 

@@ -13,11 +13,13 @@
 //! | how far off are voxels | [`mse`], [`nrmse`], [`psnr`], [`pearson`] |
 //! | does it look alike | [`ssim`], [`ms_ssim`], [`micro_fit`], [`micro_ms3im`] |
 //! | what is resolved | [`ring_correlation`], [`shell_correlation`] |
+//! | which objects were found | [`overlap`], [`average_precision`], [`object_errors`] |
 
 mod fourier;
 mod intensity;
 mod microssim;
 mod ms_ssim;
+mod objects;
 mod percentile;
 mod ssim;
 mod window;
@@ -36,5 +38,9 @@ pub use microssim::{
     micro_ssim,
 };
 pub use ms_ssim::{MsSsim, ms_ssim};
+pub use objects::{
+    IOU_THRESHOLDS, ObjectErrors, ObjectMatch, ObjectScore, Overlap, OverlapPair, Precision,
+    average_precision, match_objects, object_errors, object_scores, overlap,
+};
 pub use ssim::{MaskedMean, Ssim, ssim, ssim_in_mask, ssim_map};
 pub use window::Window;
