@@ -145,72 +145,73 @@ fn check_rings(case: &Case) {
     let known = ["bin_delta", "spacing", "threshold_miplib", "threshold_cubic", "zero_padding"];
     only_params(case, &[known.as_slice(), &["two_images"]].concat());
     assert_eq!(case.param("zero_padding"), true);
-    let first = volume(&case.input("image1"));
-    let second = case.param("two_images").as_bool().unwrap().then(|| case.input("image2"));
-    let second = second.as_ref().map(volume);
-    let spacing = number(case.param("spacing"));
-    let measure = |recipe, fit| {
-        let threshold = match recipe {
-            FourierRecipe::Miplib => number(case.param("threshold_miplib")),
-            FourierRecipe::Cubic => number(case.param("threshold_cubic")),
-        };
-        let ring_width = case.param("bin_delta").as_u64().unwrap() as usize;
-        let options = RingCorrelation { recipe, ring_width, threshold, fit };
-        match &second {
-            Some(second) => ring_correlation_of_pair(&first, second, spacing, &options),
-            None => ring_correlation(&first, spacing, &options),
-        }
-    };
-    let miplib = measure(FourierRecipe::Miplib, CurveFit::Linear);
-    let cubic = measure(FourierRecipe::Cubic, CurveFit::Linear);
+    let measure = rings_of(case);
+    let linear =
+        [FourierRecipe::Miplib, FourierRecipe::Cubic].map(|r| measure(r, CurveFit::Linear));
+    let smooth = [
+        measure(FourierRecipe::Miplib, CurveFit::SmoothingSpline(0.25)),
+        measure(FourierRecipe::Cubic, CurveFit::SmoothingSpline(0.05)),
+    ];
     // cubic's second backend rounds frequencies to f32, so that some on the inner edge of a
     // ring fall into the one below. Its numbers count where that happened to none.
     let [mask, hist] = ["cubic_mask_correlation", "cubic_hist_correlation"]
         .map(|name| case.expected(name).to_f64());
     let agree = mask.iter().zip(&hist).all(|(a, b)| (a - b).abs() < 5e-5);
     for name in case.expected_arrays() {
-        let found = match name.as_str() {
-            "cubic_hist_correlation" if !agree => continue,
-            other if other.starts_with("cubic") => &cubic,
-            _ => &miplib,
-        };
-        let values: Vec<f64> =
-            found.iter().flat_map(|found| curve_of(&found.curve, &name)).collect();
-        let shape = [found.len(), values.len() / found.len()];
-        case.check_array(&name, &shape, &values);
+        if name == "cubic_hist_correlation" && !agree {
+            continue;
+        }
+        let found = &linear[usize::from(name.starts_with("cubic"))];
+        let values: Vec<f64> = found.iter().flat_map(|r| curve_of(&r.curve, &name)).collect();
+        case.check_array(&name, &[found.len(), values.len() / found.len()], &values);
     }
-    let smooth = [
-        measure(FourierRecipe::Miplib, CurveFit::SmoothingSpline(0.25)),
-        measure(FourierRecipe::Cubic, CurveFit::SmoothingSpline(0.05)),
-    ];
     for name in case.expected_scalars() {
-        let found = match name.as_str() {
-            "status_note" | "miplib_spline_status" | "miplib_smooth_spline_status" => continue,
-            other if other.starts_with("cubic_hist") && !agree => continue,
-            "miplib_root_linear_exact" | "miplib_spline_root" | "miplib_spline_resolution" => {
-                &miplib
-            }
-            "miplib_smooth_spline_root" | "miplib_smooth_spline_resolution" => &smooth[0],
-            other if other.contains("smooth_spline") => &smooth[1],
-            other if other.starts_with("cubic") => &cubic,
+        let text = name == "status_note" || name.ends_with("_status");
+        if text || (name.starts_with("cubic_hist") && !agree) {
+            continue;
+        }
+        let fits = if name.contains("smooth_spline") { &smooth } else { &linear };
+        let value = |found: &Resolution| match name.rsplit('_').next().unwrap() {
+            "resolution" => found.resolution_um,
+            "root" | "exact" => found.crossing,
             other => panic!("unknown scalar {other}"),
         };
-        let value = |found: &Resolution| {
-            if name.ends_with("resolution") { found.resolution_um } else { found.crossing }
-        };
+        let found = &fits[usize::from(name.starts_with("cubic"))];
         let mut found: Vec<f64> = found.iter().map(value).collect();
         if name.starts_with("miplib_spline") {
-            // The search of miplib may leave the frequencies, which ends in an error, although
-            // the curve crosses the threshold; `miplib_root_linear_exact` says where.
-            let status = case.scalar("miplib_spline_status").as_array().unwrap();
-            for (found, status) in found.iter_mut().zip(status) {
-                if status == "search left the frequency range" {
-                    assert!(!found.is_nan());
-                    *found = f64::NAN;
-                }
-            }
+            without_failed_searches(case, &mut found);
         }
         case.check_values(&name, &found, &numbers(case.scalar(&name)));
+    }
+}
+
+/// Measures the images of a case.
+fn rings_of(case: &Case) -> impl Fn(FourierRecipe, CurveFit) -> Vec<Resolution> {
+    let first = volume(&case.input("image1"));
+    let second = case.param("two_images").as_bool().unwrap().then(|| case.input("image2"));
+    let second = second.as_ref().map(volume);
+    let spacing = number(case.param("spacing"));
+    let ring_width = case.param("bin_delta").as_u64().unwrap() as usize;
+    let thresholds = ["threshold_miplib", "threshold_cubic"].map(|name| number(case.param(name)));
+    move |recipe, fit| {
+        let threshold = thresholds[usize::from(recipe == FourierRecipe::Cubic)];
+        let options = RingCorrelation { recipe, ring_width, threshold, fit };
+        match &second {
+            Some(second) => ring_correlation_of_pair(&first, second, spacing, &options),
+            None => ring_correlation(&first, spacing, &options),
+        }
+    }
+}
+
+/// The search of miplib may leave the frequencies, which ends in an error, although the curve
+/// crosses the threshold; `miplib_root_linear_exact` says where.
+fn without_failed_searches(case: &Case, found: &mut [f64]) {
+    let status = case.scalar("miplib_spline_status").as_array().unwrap();
+    for (found, status) in found.iter_mut().zip(status) {
+        if status == "search left the frequency range" {
+            assert!(!found.is_nan());
+            *found = f64::NAN;
+        }
     }
 }
 

@@ -14,7 +14,11 @@
 //! | does it look alike | [`ssim`], [`ms_ssim`], [`micro_fit`], [`micro_ms3im`] |
 //! | what is resolved | [`ring_correlation`], [`shell_correlation`] |
 //! | which objects were found | [`overlap`], [`average_precision`], [`object_errors`] |
+//! | do objects look alike | [`feature_distance`], [`object_scores`] |
+//! | would a threshold help | [`threshold_series`] |
+//! | what do several images say | [`bootstrap_mean`], [`wilcoxon`] |
 
+mod features;
 mod fourier;
 mod intensity;
 mod microssim;
@@ -22,8 +26,11 @@ mod ms_ssim;
 mod objects;
 mod percentile;
 mod ssim;
+mod statistics;
+mod threshold_series;
 mod window;
 
+pub use features::{cosine_distance, feature_distance, feature_ranges};
 pub use fourier::{
     CurveFit, FourierCurve, FourierRecipe, Resolution, RingCorrelation, SectorResolution,
     ShellCorrelation, lateral_and_axial, ring_correlation, ring_correlation_of_pair,
@@ -43,4 +50,8 @@ pub use objects::{
     average_precision, match_objects, object_errors, object_scores, overlap,
 };
 pub use ssim::{MaskedMean, Ssim, ssim, ssim_in_mask, ssim_map};
+pub use statistics::{
+    Bootstrap, BootstrapInterval, Interval, SignedRank, bootstrap, bootstrap_mean, wilcoxon,
+};
+pub use threshold_series::{Fill, SERIES_THRESHOLDS, fill_below, threshold_series};
 pub use window::Window;

@@ -32,6 +32,20 @@ pub(super) fn percentile(volumes: &[&Volume<f32>], percent: f64) -> f64 {
     low + (high - low) * (rank - below)
 }
 
+/// The percentile of some numbers by the same rule; NaN if there is none or one is NaN.
+pub(super) fn percentile_of_numbers(numbers: &[f64], percent: f64) -> f64 {
+    if numbers.is_empty() || numbers.iter().any(|number| number.is_nan()) {
+        return f64::NAN;
+    }
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (percent / 100.0).clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let below = rank as usize;
+    let low = sorted[below];
+    let Some(high) = sorted.get(below + 1).filter(|_| rank > below as f64) else { return low };
+    low + (high - low) * (rank - below as f64)
+}
+
 /// The largest of all voxels; NaN if there is no voxel or one that is not a number.
 pub(super) fn largest(volumes: &[&Volume<f32>]) -> f64 {
     percentile(volumes, 100.0)
@@ -100,6 +114,14 @@ mod tests {
         assert_eq!([0.0, 25.0, 50.0, 75.0].map(found), [-2.5, -1.0, 0.0, 3.0]);
         assert_eq!(found(30.0), -0.8);
         assert_eq!(largest(&[&a, &b]), f64::INFINITY);
+    }
+
+    #[test]
+    fn of_numbers() {
+        let found = |percent| percentile_of_numbers(&[4.0, 1.0, 3.0, 8.0], percent);
+        assert_eq!([0.0, 50.0, 75.0, 100.0].map(found), [1.0, 3.5, 5.0, 8.0]);
+        assert!(percentile_of_numbers(&[], 50.0).is_nan());
+        assert!(percentile_of_numbers(&[1.0, f64::NAN], 50.0).is_nan());
     }
 
     #[test]
