@@ -318,13 +318,13 @@ fn slopes(
     parts.iter().fold([0.0; 2], |[a, b], [slope, curve]| [a + slope, b + curve])
 }
 
-/// The root of a slope where it falls, sought from 1; NaN if there is none within the limit.
+/// The root of a slope where it falls, uphill from 1; NaN if there is none within the limit.
 fn best_factor(slopes: impl Fn(f64) -> [f64; 2]) -> f64 {
     let mut factor = 1.0;
-    let [mut slope, mut curve] = slopes(factor);
     // Between these the slope falls from positive to negative.
     let (mut low, mut high) = (0.0, f64::INFINITY);
     for _ in 0..STEPS {
+        let [slope, curve] = slopes(factor);
         if slope.is_nan() || !(1.0 / FACTOR_LIMIT..=FACTOR_LIMIT).contains(&factor) {
             return f64::NAN;
         }
@@ -333,21 +333,14 @@ fn best_factor(slopes: impl Fn(f64) -> [f64; 2]) -> f64 {
         } else {
             high = factor;
         }
-        let step = -slope / curve;
-        if curve < 0.0 && step.abs() <= LAST_STEP * factor {
-            return factor + step;
+        let newton = factor - slope / curve;
+        if curve < 0.0 && (newton - factor).abs() <= LAST_STEP * factor {
+            return newton;
         }
-        let newton = factor + step;
-        factor = if high.is_infinite() {
-            2.0 * low
-        } else if low == 0.0 {
-            0.5 * high
-        } else if curve < 0.0 && low < newton && newton < high {
-            newton
-        } else {
-            0.5 * (low + high)
-        };
-        [slope, curve] = slopes(factor);
+        // At most twice or half as far; where the mean is not concave exactly that.
+        let uphill = if slope > 0.0 { 2.0 * factor } else { 0.5 * factor };
+        let next = if curve < 0.0 { newton.clamp(0.5 * factor, 2.0 * factor) } else { uphill };
+        factor = if low < next && next < high { next } else { 0.5 * (low + high) };
     }
     f64::NAN
 }
