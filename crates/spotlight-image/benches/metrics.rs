@@ -165,7 +165,7 @@ fn write_images(folder: &Path) -> usize {
     let predicted = Volume::from_fn(SHAPE, |[z, y, x]| {
         let from = [z.saturating_sub(1), y.saturating_sub(2), x.saturating_sub(1)];
         let label = pair.labels.at(from);
-        if label % DROPPED == 0 { 0 } else { label - label / DROPPED }
+        if label.is_multiple_of(DROPPED) { 0 } else { label - label / DROPPED }
     });
     let float = |v: &f32| v.to_le_bytes();
     write_npy(&folder.join("target.npy"), "<f4", &target.voxels, float);

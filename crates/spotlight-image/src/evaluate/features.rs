@@ -117,7 +117,7 @@ pub fn feature_distance(
 /// ```
 /// use spotlight_image::evaluate::cosine_distance;
 ///
-/// assert_eq!(cosine_distance(&[1.0, 2.0], &[-1.0, -2.0]), 2.0);
+/// assert_eq!(cosine_distance(&[3.0, 4.0], &[-3.0, -4.0]), 2.0);
 /// assert_eq!(cosine_distance(&[1.0, 0.0], &[0.0, 3.0]), 1.0);
 /// assert_eq!(cosine_distance(&[0.0, 0.0], &[0.0, 3.0]), 1.0);
 /// ```

@@ -54,8 +54,8 @@ impl Default for RingCorrelation {
 ///     100.0 * (-dy * dy - dx * dx).exp() + ((y * 7919 + x * x * 104_729) % 17) as f32 / 17.0
 /// });
 /// let found = &ring_correlation(&plane, 0.29, &RingCorrelation::default())[0];
-/// assert!(found.curve.correlation[0] > 0.99);
-/// assert!(found.resolution_um > 2.0 * 0.29 && found.resolution_um < 5.0);
+/// assert!(found.curve.correlation[0] > 0.98);
+/// assert!(found.resolution_um > 2.0 * 0.29 && found.resolution_um < 3.0);
 /// ```
 #[must_use]
 pub fn ring_correlation(
