@@ -5,7 +5,8 @@ images and compares. By hand: `reference_metrics.py METRIC FOLDER REPEATS`, wher
 microms3im, frc or ap and FOLDER holds target.npy, prediction.npy, true_labels.npy and
 predicted_labels.npy. The folder of the unpacked miplib is named by the variable MIPLIB.
 
-Prints the shortest time in seconds, the peak of memory above the inputs in bytes, and the score.
+Prints the shortest time in seconds, the peak of memory in bytes above what the process held after
+a first run, and the score.
 """
 
 import os
@@ -49,7 +50,7 @@ def frc(folder):
     from miplib.data.containers.image import Image
     from miplib.processing.image import zero_pad_to_cube
 
-    prediction = np.load(folder / "prediction.npy")
+    target = np.load(folder / "target.npy")
     options = Namespace(
         d_bin=BIN_DELTA,
         disable_hamming=False,
@@ -64,7 +65,7 @@ def frc(folder):
 
     def score():
         planes = []
-        for plane in prediction:
+        for plane in target:
             image = zero_pad_to_cube(Image(plane, [SPACING_UM] * 2))
             # The search of miplib may leave the frequencies, which ends in an error.
             try:

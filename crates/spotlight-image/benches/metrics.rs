@@ -111,9 +111,9 @@ fn one(metric: &str, folder: &Path, repeats: &str) {
             });
         }
         "frc" => {
-            let prediction = image("prediction.npy");
+            let target = image("target.npy");
             measure(repeats, || {
-                let found = ring_correlation(&prediction, 0.29, &RingCorrelation::default());
+                let found = ring_correlation(&target, 0.29, &RingCorrelation::default());
                 let planes: Vec<f64> = found.iter().map(|found| found.resolution_um).collect();
                 mean_of_defined(&planes).0
             });
