@@ -59,7 +59,17 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "spotlight-engine",
-        &["instruction_set", "memory", "tensor", "kernel", "plan", "engine", "adam", "layer"],
+        &[
+            "instruction_set",
+            "precision",
+            "memory",
+            "tensor",
+            "kernel",
+            "plan",
+            "engine",
+            "adam",
+            "layer",
+        ],
     ),
     (
         "spotlight-learn",

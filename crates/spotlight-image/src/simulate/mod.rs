@@ -14,7 +14,7 @@ mod cytoplasm;
 mod fourier;
 mod nuclei;
 mod optics;
-mod random;
+pub(crate) mod random;
 mod scene;
 mod texture;
 

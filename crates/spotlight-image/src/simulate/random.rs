@@ -15,14 +15,14 @@ const NORMAL_ABOVE: f64 = 40.0;
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
     spare_normal: Option<f64>,
 }
 
 impl Random {
     /// The stream of this number under this seed.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let state = mix(mix(seed.wrapping_add(STEP)) ^ stream.wrapping_mul(STEP));
         Self { state, spare_normal: None }
     }
@@ -44,7 +44,7 @@ impl Random {
     }
 
     /// A whole number below `count`.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         ((self.unit() * count as f64) as usize).min(count.saturating_sub(1))
     }
 

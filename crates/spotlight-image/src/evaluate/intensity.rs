@@ -1,11 +1,10 @@
-//! Scores of a prediction against its target.
+//! Scores of single voxels: errors, correlation, overlap of masks.
 //!
-//! All are computed in f64 over (z, y, x) volumes of one shape. "Foreground" scores exist
-//! twice: over the voxels of the mask only, and over the whole of both images with
-//! everything outside the mask set to 0, which is how the paper's foreground PSNR can be
-//! higher than its whole-image PSNR.
+//! References: scikit-image's `peak_signal_noise_ratio`; cubic's `psnr`, `nrmse`, `pcc`.
 
-use crate::{Volume, reduce::sums};
+use rayon::prelude::*;
+
+use crate::{Volume, reduce::sums, standardise::moments};
 
 /// Mean squared error.
 ///
@@ -26,6 +25,51 @@ use crate::{Volume, reduce::sums};
 pub fn mse(target: &Volume<f32>, prediction: &Volume<f32>) -> f64 {
     let (sum, _) = squared_error(target, prediction, None);
     sum / target.voxels.len() as f64
+}
+
+/// Root of the mean squared error as a part of `data_range`.
+///
+/// # Panics
+///
+/// If the shapes differ.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, evaluate::nrmse};
+///
+/// let target = Volume::filled([2, 3, 4], 10.0);
+/// assert_eq!(nrmse(&target, &Volume::filled([2, 3, 4], 12.0), 100.0), 0.02);
+/// ```
+#[must_use]
+pub fn nrmse(target: &Volume<f32>, prediction: &Volume<f32>, data_range: f64) -> f64 {
+    mse(target, prediction).sqrt() / data_range
+}
+
+/// [`nrmse`] over the voxels of a mask; NaN for an empty mask.
+///
+/// # Panics
+///
+/// If the shapes differ.
+#[must_use]
+pub fn nrmse_in_mask(
+    target: &Volume<f32>,
+    prediction: &Volume<f32>,
+    mask: &Volume<bool>,
+    data_range: f64,
+) -> f64 {
+    mse_in_mask(target, prediction, mask).sqrt() / data_range
+}
+
+/// [`mse`] over the voxels of a mask; NaN for an empty mask.
+///
+/// # Panics
+///
+/// If the shapes differ.
+#[must_use]
+pub fn mse_in_mask(target: &Volume<f32>, prediction: &Volume<f32>, mask: &Volume<bool>) -> f64 {
+    let (sum, count) = squared_error(target, prediction, Some(mask));
+    sum / count
 }
 
 /// Peak signal-to-noise ratio in dB, `10 log10(data_range² / MSE)`; infinite for identical
@@ -62,8 +106,7 @@ pub fn psnr_in_mask(
     mask: &Volume<bool>,
     data_range: f64,
 ) -> f64 {
-    let (sum, count) = squared_error(target, prediction, Some(mask));
-    decibel(sum / count, data_range)
+    decibel(mse_in_mask(target, prediction, mask), data_range)
 }
 
 /// [`psnr`] of both images times the mask, the error still averaged over the whole volume:
@@ -94,6 +137,62 @@ pub fn psnr_masked_product(
 ) -> f64 {
     let (sum, _) = squared_error(target, prediction, Some(mask));
     decibel(sum / target.voxels.len() as f64, data_range)
+}
+
+/// [`psnr`] after the gain and offset that suit the prediction best; NaN if either image
+/// has no variance.
+///
+/// The target is standardised and the prediction fitted to it by least squares, which
+/// leaves the mean squared error `1 − r²` of Pearson's r. The data range is the span of
+/// the target in its standard deviations.
+///
+/// # Panics
+///
+/// If the shapes differ.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, evaluate::psnr_scale_invariant};
+///
+/// let target = Volume::new([1, 1, 4], vec![0.0, 1.0, 2.0, 4.0]);
+/// let prediction = Volume::new([1, 1, 4], vec![0.0, 1.0, 2.0, 3.0]);
+/// let brighter = prediction.map(|v| 10.0 * v + 7.0);
+/// let score = psnr_scale_invariant(&target, &prediction);
+/// assert!((score - psnr_scale_invariant(&target, &brighter)).abs() < 1e-9);
+/// ```
+#[must_use]
+pub fn psnr_scale_invariant(target: &Volume<f32>, prediction: &Volume<f32>) -> f64 {
+    let r = pearson(target, prediction);
+    if r.is_nan() {
+        return f64::NAN;
+    }
+    let least = target.voxels.iter().fold(f32::INFINITY, |least, v| least.min(*v));
+    let largest = target.voxels.iter().fold(f32::NEG_INFINITY, |largest, v| largest.max(*v));
+    let span = f64::from(largest) - f64::from(least);
+    decibel(1.0 - r * r, span / moments(target).std)
+}
+
+/// The image times the mask: 0 outside, for the foreground scores of whole images.
+///
+/// # Panics
+///
+/// If the shapes differ.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, evaluate::masked_product};
+///
+/// let image = Volume::new([1, 1, 3], vec![1.0, 2.0, 3.0]);
+/// assert_eq!(masked_product(&image, &image.map(|v| *v > 1.0)).voxels, [0.0, 2.0, 3.0]);
+/// ```
+#[must_use]
+pub fn masked_product(image: &Volume<f32>, mask: &Volume<bool>) -> Volume<f32> {
+    assert_eq!(image.shape, mask.shape, "the mask must have the shape of the image");
+    let voxels = image.voxels.par_iter().zip(&mask.voxels);
+    let voxels = voxels.map(|(voxel, inside)| if *inside { *voxel } else { 0.0 });
+    Volume::new(image.shape, voxels.collect())
 }
 
 /// Pearson's correlation coefficient; NaN if either image has no variance.
@@ -222,11 +321,29 @@ mod tests {
         assert!((pearson_in_mask(&a, &b, &mask) - 0.75_f64.sqrt()).abs() < 1e-15);
     }
 
+    // cubic 0.8.0: psnr(true, test, scale_invariant=True).
+    #[test]
+    fn scale_invariant_psnr_of_cubic() {
+        let target = row(&[1.0, 4.0, 2.0, 8.0, 5.0, 7.0, 3.0]);
+        let prediction = row(&[12.0, 31.0, 25.0, 60.0, 52.0, 44.0, 40.0]);
+        let found = psnr_scale_invariant(&target, &prediction);
+        assert!((found - 15.945293455047407).abs() < 1e-9, "{found}");
+    }
+
+    #[test]
+    #[should_panic(expected = "one shape")]
+    fn images_of_two_shapes() {
+        let _ = nrmse(&row(&[1.0]), &row(&[1.0, 2.0]), 1.0);
+    }
+
     #[test]
     fn degenerate_images() {
         let none = Volume::filled([1, 1, 3], false);
         let (a, flat) = (row(&[1.0, 2.0, 4.0]), row(&[0.1; 3]));
         assert!(psnr_in_mask(&a, &a, &none, 1.0).is_nan());
+        assert!(nrmse_in_mask(&a, &a, &none, 1.0).is_nan());
+        assert!(psnr_scale_invariant(&flat, &a).is_nan());
+        assert!(psnr_scale_invariant(&a, &flat).is_nan());
         assert!(pearson_in_mask(&a, &a, &none).is_nan());
         assert!(pearson(&flat, &a).is_nan());
         assert_eq!(pearson(&a, &a), 1.0);
