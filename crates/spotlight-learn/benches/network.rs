@@ -201,7 +201,7 @@ impl Warm {
 }
 
 fn prediction(options: &FnetOptions, batch: usize, shape: [usize; 3]) -> Run {
-    // One network a work, for as long as the process runs.
+    // One network a work, for as long as the process runs, its weights ready for the kernels.
     let network: &'static Fnet = Box::leak(Box::new(Fnet::new(options, 0)));
     let fixed = network.fixed(true);
     let image = noise(batch * shape.iter().product::<usize>(), 1);
