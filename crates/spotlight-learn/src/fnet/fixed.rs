@@ -12,21 +12,22 @@ use super::{EPSILON, Fnet};
 /// A network that predicts; made by [`Fnet::fixed`].
 pub struct FixedFnet<'a> {
     network: &'a Fnet,
-    top: FixedLevel<'a>,
-    output: FixedConvolution<'a>,
+    pub(crate) top: FixedLevel<'a>,
+    pub(crate) output: FixedConvolution<'a>,
 }
 
 /// A level and all below it, layer by layer as in [`Level`].
-struct FixedLevel<'a> {
-    more: [FixedConvolution<'a>; 2],
-    lower: Option<Box<FixedLower<'a>>>,
+pub(crate) struct FixedLevel<'a> {
+    pub(crate) more: [FixedConvolution<'a>; 2],
+    pub(crate) lower: Option<Box<FixedLower<'a>>>,
 }
 
-struct FixedLower<'a> {
-    down: FixedConvolution<'a>,
-    level: FixedLevel<'a>,
-    up: FixedConvolution<'a>,
-    less: [FixedConvolution<'a>; 2],
+/// The way down from a level and back up to it.
+pub(crate) struct FixedLower<'a> {
+    pub(crate) down: FixedConvolution<'a>,
+    pub(crate) level: FixedLevel<'a>,
+    pub(crate) up: FixedConvolution<'a>,
+    pub(crate) less: [FixedConvolution<'a>; 2],
 }
 
 impl<'a> FixedFnet<'a> {
