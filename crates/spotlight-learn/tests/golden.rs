@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use serde_json::Value;
-use spotlight_engine::{Adam, Engine, EngineOptions, InstructionSet, Tensor};
+use spotlight_engine::{Adam, Engine, EngineOptions, InstructionSet, Precision, Tensor};
 use spotlight_golden::{Case, number, run_topic};
 use spotlight_image::Volume;
 use spotlight_image::evaluate::pearson;
@@ -210,11 +210,14 @@ fn check_network(case: &Case) {
 
     // Later steps hang on rounding: where a sum is within it of zero, a rectifier may open
     // on one machine and stay shut on the next, and all that follows differs. So the steps
-    // are counted with sums that leave no doubt, the first one with the fast ones, too.
+    // are counted with sums that leave no doubt, the first one with the others, too.
+    let (fast, precise) = (Some(Precision::Fast), Some(Precision::Precise));
     let exact = Some(InstructionSet::Exact);
-    for (instruction_set, all_steps) in [(None, false), (exact, true)] {
-        let engine = Engine::new(&EngineOptions { instruction_set, ..EngineOptions::default() });
-        let engine = engine.unwrap();
+    for (instruction_set, precision, all_steps) in
+        [(None, fast, false), (None, precise, false), (exact, None, true)]
+    {
+        let options = EngineOptions { instruction_set, precision, ..EngineOptions::default() };
+        let engine = Engine::new(&options).unwrap();
         let output = network.forward_eval(&engine, &input(case));
         check_output(case, "eval_output", &output);
         train(case, &engine, network.clone(), all_steps);
