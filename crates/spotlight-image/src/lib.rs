@@ -17,6 +17,7 @@
 //! | [`foreground`] | Otsu's threshold and the mask above it |
 //! | [`standardise`] | whole-stack standardisation |
 //! | [`simulate`] | paired stacks with truth |
+//! | [`measure`] | features of the objects of a label image |
 //! | [`evaluate`] | scores of a prediction |
 
 pub mod border;
@@ -25,6 +26,7 @@ pub mod filter;
 pub mod foreground;
 pub mod grid;
 mod lines;
+pub mod measure;
 mod reduce;
 pub mod resample;
 pub mod simulate;

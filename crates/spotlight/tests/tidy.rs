@@ -37,6 +37,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "foreground",
             "standardise",
             "simulate",
+            "measure",
             "evaluate",
         ],
     ),
