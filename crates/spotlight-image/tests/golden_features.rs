@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::PI;
 
 use serde_json::Value;
 use spotlight_golden::{Array, Case, Elements, cases, number, run_topic};
@@ -298,32 +299,66 @@ fn check_mesh_feature(
 ) {
     let ours = MESH_FEATURES.iter().find(|(theirs, _)| *theirs == name);
     let (_, ours) = ours.unwrap_or_else(|| panic!("unknown feature {name}"));
-    if name == "Bounding Sphere Volume" {
-        // The reference takes its centre from Qhull's furthest-site Voronoi diagram, which can
-        // lack the right vertex where many points lie on one sphere, as on a voxel grid. Where
-        // a smaller sphere holds all vertices, the reference is not the smallest.
+    let found = table.column(ours).unwrap().values[row];
+    // Of what the reference searches for, it need not have found the smallest.
+    if found < 0.99 * expected && name.starts_with("Bounding ") {
         let mask = labels.map(|label| *label == table.objects[row].label);
-        expected = expected.min(sphere_that_holds(&marching_cubes(&mask).positions([1.0; 3])));
+        let points = marching_cubes(&mask).positions([1.0; 3]);
+        match name {
+            // The reference takes its centre from Qhull's furthest-site Voronoi diagram, which
+            // can lack the right vertex where many points lie on one sphere, as on a voxel
+            // grid. Where a smaller sphere holds all vertices, it is not the smallest.
+            "Bounding Sphere Volume" => {
+                expected = expected.min(4.0 / 3.0 * PI * radius_that_holds(&points, 5000).powi(3));
+            }
+            // The reference descends from one start and can end in another minimum.
+            "Bounding Cylinder Volume" => expected = expected.min(cylinder_that_holds(&points)),
+            _ => (),
+        }
     }
-    case.check_values(name, &[table.column(ours).unwrap().values[row]], &[expected]);
+    case.check_values(name, &[found], &[expected]);
 }
 
-/// Volume of a sphere around all points, nearly the smallest: its centre goes to the furthest
+/// Radius of a ball around all points, nearly the smallest: its centre goes to the furthest
 /// point, each time by a smaller part of the way (Bădoiu and Clarkson, 2003).
-fn sphere_that_holds(points: &[[f64; 3]]) -> f64 {
-    let squared = |centre: &[f64; 3], p: &[f64; 3]| {
-        (0..3).map(|axis| (p[axis] - centre[axis]).powi(2)).sum::<f64>()
-    };
+fn radius_that_holds(points: &[[f64; 3]], steps: u32) -> f64 {
     let furthest = |centre: &[f64; 3]| {
-        points.iter().max_by(|a, b| squared(centre, a).total_cmp(&squared(centre, b))).unwrap()
+        let squared =
+            |p: &[f64; 3]| (0..3).map(|axis| (p[axis] - centre[axis]).powi(2)).sum::<f64>();
+        points.iter().map(|p| (squared(p), *p)).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
     };
     let mut centre = points[0];
-    for step in 1..5000 {
-        let point = furthest(&centre);
-        centre =
-            [0, 1, 2].map(|axis| centre[axis] + (point[axis] - centre[axis]) / f64::from(step + 1));
+    for step in 1..steps {
+        let (_, point) = furthest(&centre);
+        let part = 1.0 / f64::from(step + 1);
+        centre = [0, 1, 2].map(|axis| centre[axis] + (point[axis] - centre[axis]) * part);
     }
-    4.0 / 3.0 * std::f64::consts::PI * squared(&centre, furthest(&centre)).powf(1.5)
+    furthest(&centre).0.sqrt()
+}
+
+/// Volume of a cylinder around all points, the best of many directions of its axis.
+fn cylinder_that_holds(points: &[[f64; 3]]) -> f64 {
+    let volume = |[z, y, x]: [f64; 3], steps: u32| {
+        let along: Vec<f64> = points.iter().map(|p| p[0] * z + p[1] * y + p[2] * x).collect();
+        let flat: Vec<[f64; 3]> = points
+            .iter()
+            .zip(&along)
+            .map(|(p, a)| [p[0] - a * z, p[1] - a * y, p[2] - a * x])
+            .collect();
+        let low = along.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = along.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (high - low) * PI * radius_that_holds(&flat, steps).powi(2)
+    };
+    // A spiral over half a sphere, each direction for an equal part of it.
+    let direction = |i: u32| {
+        let (height, angle) = ((f64::from(i) + 0.5) / 2000.0, 2.399_963 * f64::from(i));
+        let across = (1.0 - height * height).sqrt();
+        [height, across * angle.cos(), across * angle.sin()]
+    };
+    let mut rough: Vec<(f64, [f64; 3])> =
+        (0..2000).map(direction).map(|axis| (volume(axis, 20), axis)).collect();
+    rough.sort_by(|a, b| a.0.total_cmp(&b.0));
+    rough[..50].iter().map(|(_, axis)| volume(*axis, 1000)).fold(f64::INFINITY, f64::min)
 }
 
 fn check_texture(case: &Case) {

@@ -160,13 +160,23 @@ fn smallest_rectangle(outline: &Outline) -> f64 {
         let length = dx.hypot(*dy);
         // Edges that are seen end on have no direction but rounding.
         if length > 0.0 {
-            let (dx, dy) = (dx / length, dy / length);
-            let along = range(outline.points.iter().map(|[x, y]| x * dx + y * dy));
-            let across = range(outline.points.iter().map(|[x, y]| y * dx - x * dy));
-            least = least.min(along * across);
+            least = least.min(rectangle_area(&outline.points, [dx / length, dy / length]));
         }
     }
     least
+}
+
+/// Area of the rectangle around points with a side along a unit vector.
+fn rectangle_area(points: &[[f64; 2]], [dx, dy]: [f64; 2]) -> f64 {
+    // Smallest and largest along and across, and of the negatives of all: four at once.
+    let mut largest = [f64::NEG_INFINITY; 4];
+    for [x, y] in points {
+        let (along, across) = (x * dx + y * dy, y * dx - x * dy);
+        for (largest, value) in largest.iter_mut().zip([along, across, -along, -across]) {
+            *largest = if value > *largest { value } else { *largest };
+        }
+    }
+    (largest[0] + largest[2]) * (largest[1] + largest[3])
 }
 
 /// Largest less smallest value.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! volume(d) = extent along d × π × (radius of the smallest circle seen along d)²
-//! best = the best of a grid of directions and the principal axes
-//! until the step is small:
+//! starts = the best few of a grid of directions and the principal axes
+//! from each start, until the step is small:
 //!     try eight neighbours of the best one step away; if none is better, halve the step
 //! ```
 //!
@@ -14,6 +14,7 @@
 //! Reference: `trimesh.bounds.minimum_cylinder` of trimesh 5.2.
 
 use std::f64::consts::PI;
+use std::iter;
 
 use super::bounding_box::ScaledHull;
 use super::bounding_sphere::smallest_ball;
@@ -28,43 +29,69 @@ const STEPS: [f64; 2] = [PI / 10.0, 1e-4];
 /// A step that saves less than this part of the volume is not repeated.
 const WORTHWHILE: f64 = 1e-6;
 
+/// Searches begin at this many directions.
+const STARTS: usize = 3;
+
+/// Neighbouring starts with a cosine between them above this are one.
+const SAME: f64 = 0.99;
+
 /// Volume of a small cylinder around a hull, given the principal axes of what is inside.
 pub(super) fn cylinder_volume(hull: &ScaledHull, principal_axes: &[Vector; 3]) -> f64 {
-    let mut flat = Vec::with_capacity(hull.points.len());
-    let mut volume = |direction: Vector| {
-        let [u, v] = plane_axes(direction);
-        flat.clear();
-        flat.extend(hull.points.iter().map(|point| [dot(*point, u), dot(*point, v), 0.0]));
-        hull.extent(direction) * PI * smallest_ball(&mut flat).squared_radius
-    };
-    let mut best = (f64::INFINITY, [0.0, 0.0, 1.0]);
-    for direction in grid().chain(*principal_axes) {
-        let found = volume(direction);
-        if found < best.0 {
-            best = (found, direction);
-        }
-    }
-    let mut step = STEPS[0];
-    while step > STEPS[1] {
-        let before = best.0;
-        for direction in neighbours(best.1, step) {
-            let found = volume(direction);
-            if found < best.0 {
-                best = (found, direction);
-            }
-        }
-        if best.0 >= before * (1.0 - WORTHWHILE) {
-            step /= 2.0;
-        }
-    }
-    best.0
+    let mut search = Search { hull, flat: Vec::new(), taken: Vec::new() };
+    let mut starts: Vec<(f64, Vector)> = grid()
+        .chain(*principal_axes)
+        .map(|direction| (search.volume(direction, f64::INFINITY), direction))
+        .collect();
+    starts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    starts.dedup_by(|a, b| dot(a.1, b.1).abs() > SAME);
+    let ends = starts.into_iter().take(STARTS).map(|start| search.descend(start));
+    ends.fold(f64::INFINITY, f64::min)
 }
 
-/// Directions at equal steps of both angles; opposite ones are one.
+struct Search<'a> {
+    hull: &'a ScaledHull,
+    /// The points seen along a direction.
+    flat: Vec<Vector>,
+    /// The points that held the last circle.
+    taken: Vec<u32>,
+}
+
+impl Search<'_> {
+    /// Volume of the smallest cylinder along a direction, or some number from `limit` on if it
+    /// is not below it.
+    fn volume(&mut self, direction: Vector, limit: f64) -> f64 {
+        let [u, v] = plane_axes(direction);
+        let area = self.hull.extent(direction) * PI;
+        self.flat.clear();
+        self.flat
+            .extend(self.hull.points.iter().map(|point| [dot(*point, u), dot(*point, v), 0.0]));
+        area * smallest_ball(&self.flat, &mut self.taken, limit / area).squared_radius
+    }
+
+    /// The least volume that is found from a start.
+    fn descend(&mut self, mut best: (f64, Vector)) -> f64 {
+        let mut step = STEPS[0];
+        while step > STEPS[1] {
+            let before = best.0;
+            for direction in neighbours(best.1, step) {
+                let found = self.volume(direction, best.0);
+                if found < best.0 {
+                    best = (found, direction);
+                }
+            }
+            if best.0 >= before * (1.0 - WORTHWHILE) {
+                step /= 2.0;
+            }
+        }
+        best.0
+    }
+}
+
+/// Directions at equal steps of both angles, opposite ones once: the pole, and the others.
 fn grid() -> impl Iterator<Item = Vector> {
     let angle = |i: usize| PI * i as f64 / (GRID - 1) as f64;
-    (0..GRID * GRID).map(move |i| {
-        let (theta, phi) = (angle(i / GRID), angle(i % GRID));
+    let others = (0..GRID - 1).flat_map(move |i| (1..GRID - 1).map(move |j| (angle(i), angle(j))));
+    iter::once((0.0, 0.0)).chain(others).map(|(theta, phi): (f64, f64)| {
         [-phi.sin() * theta.cos(), phi.sin() * theta.sin(), phi.cos()]
     })
 }

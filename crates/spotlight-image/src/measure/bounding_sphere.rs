@@ -1,20 +1,26 @@
 //! Smallest sphere, and smallest circle, around points.
 //!
-//! The smallest ball is fixed by at most four points on its surface (three in a plane). It is
-//! found by Welzl's rule, in the form that moves a point that was outside to the front of the
-//! list, where it is met early the next time:
+//! The smallest ball is fixed by at most four points on its surface (three in a plane). Points
+//! are taken in one by one, the furthest outside first, and of those taken the ball is found by
+//! Welzl's rule, in the form that moves a point that was outside to the front of the list,
+//! where it is met early the next time:
 //!
 //! ```text
+//! while a point is outside the ball: take in the furthest one; ball(those taken, nothing)
+//!
 //! ball(first n points, on):     the ball of the points `on` alone, then
 //!     for each of the n points outside it:
 //!         it is on the surface: ball(the points before it, on + it), and move it to the front
 //! ```
 //!
-//! Nothing is drawn by lot, so the result is always the same.
+//! A ball of some of the points that holds all of them is the smallest. Nothing is drawn by
+//! lot, so the result is always the same.
 //!
 //! References:
 //! - E. Welzl (1991), "Smallest enclosing disks (balls and ellipsoids)".
-//! - `trimesh.nsphere.minimum_nsphere` of trimesh 5.2, which is exact, too.
+//! - B. Gärtner (1999), "Fast and robust smallest enclosing balls".
+//! - `trimesh.nsphere.minimum_nsphere` of trimesh 5.2. On voxel grids, where many points lie on
+//!   one sphere, its result can be larger than the smallest.
 
 use super::mesh::{Vector, dot, subtract};
 
@@ -29,26 +35,57 @@ pub(super) struct Ball {
     pub(super) squared_radius: f64,
 }
 
-/// Smallest ball around points; of points in a plane its centre is in the plane, and the ball
-/// is their smallest circle. Changes the order of the points.
-pub(super) fn smallest_ball(points: &mut [Vector]) -> Ball {
-    let count = points.len();
-    ball_of(points, count, &mut Vec::with_capacity(4))
+impl Ball {
+    /// Square of the distance of a point from the centre.
+    fn squared_distance(&self, point: Vector) -> f64 {
+        let offset = subtract(point, self.centre);
+        dot(offset, offset)
+    }
+
+    fn is_beyond(&self, squared_distance: f64) -> bool {
+        squared_distance > self.squared_radius * (1.0 + ROUNDING)
+    }
 }
 
-fn ball_of(points: &mut [Vector], count: usize, on: &mut Vec<Vector>) -> Ball {
-    let mut ball = ball_through(on);
-    if on.len() == 4 {
+/// Smallest ball around points; of points in a plane its centre is in the plane, and the ball
+/// is their smallest circle.
+///
+/// `taken` numbers points to begin with, the first four of which are used, and ends as those
+/// that were taken in: a good guess for points that are moved a little. Once the squared radius
+/// reaches `limit` the ball may be smaller than the smallest, but not below the limit.
+pub(super) fn smallest_ball(points: &[Vector], taken: &mut Vec<u32>, limit: f64) -> Ball {
+    taken.truncate(4);
+    let mut ball = ball_of(points, taken, &mut [[0.0; 3]; 4], 0);
+    while ball.squared_radius < limit {
+        let mut furthest = (f64::NEG_INFINITY, 0);
+        for (i, point) in (0..).zip(points) {
+            let distance = ball.squared_distance(*point);
+            if distance > furthest.0 {
+                furthest = (distance, i);
+            }
+        }
+        // One taken in can be beyond the ball by rounding only.
+        if !ball.is_beyond(furthest.0) || taken.contains(&furthest.1) {
+            break;
+        }
+        taken.insert(0, furthest.1);
+        ball = ball_of(points, taken, &mut [[0.0; 3]; 4], 0);
+    }
+    ball
+}
+
+/// Smallest ball around the points of these numbers with `known` points `on` its surface.
+fn ball_of(points: &[Vector], taken: &mut [u32], on: &mut [Vector; 4], known: usize) -> Ball {
+    let mut ball = ball_through(&on[..known]);
+    if known == on.len() {
         return ball;
     }
-    for i in 0..count {
-        let point = points[i];
-        let offset = subtract(point, ball.centre);
-        if dot(offset, offset) > ball.squared_radius * (1.0 + ROUNDING) {
-            on.push(point);
-            ball = ball_of(points, i, on);
-            on.pop();
-            points[..=i].rotate_right(1);
+    for i in 0..taken.len() {
+        let point = points[taken[i] as usize];
+        if ball.is_beyond(ball.squared_distance(point)) {
+            on[known] = point;
+            ball = ball_of(points, &mut taken[..i], on, known + 1);
+            taken[..=i].rotate_right(1);
         }
     }
     ball
@@ -61,17 +98,17 @@ fn ball_through(on: &[Vector]) -> Ball {
     let Some((origin, others)) = on.split_first() else {
         return Ball { centre: [0.0; 3], squared_radius: -1.0 };
     };
-    let q: Vec<Vector> = others.iter().map(|point| subtract(*point, *origin)).collect();
-    let mut system = [[0.0; 4]; 3];
-    for i in 0..q.len() {
-        for j in 0..q.len() {
-            system[i][j] = dot(q[i], q[j]);
-        }
-        system[i][3] = dot(q[i], q[i]) / 2.0;
+    let mut q = [[0.0; 3]; 3];
+    for (q, point) in q.iter_mut().zip(others) {
+        *q = subtract(*point, *origin);
     }
-    let factors = solve(&mut system, q.len());
+    let mut system = [[0.0; 4]; 3];
+    for (equation, a) in system.iter_mut().zip(q) {
+        *equation = [dot(a, q[0]), dot(a, q[1]), dot(a, q[2]), dot(a, a) / 2.0];
+    }
+    let factors = solve(&mut system, others.len());
     let mut offset = [0.0; 3];
-    for (factor, q) in factors.iter().zip(&q) {
+    for (factor, q) in factors.iter().zip(q) {
         offset = [0, 1, 2].map(|axis| offset[axis] + factor * q[axis]);
     }
     let centre = [0, 1, 2].map(|axis| origin[axis] + offset[axis]);
@@ -149,9 +186,18 @@ mod tests {
     #[test]
     fn balls_equal_the_search_of_all_supports() {
         for seed in 0..20 {
-            let points = points(seed, 12);
-            let ball = smallest_ball(&mut points.clone());
-            assert!((ball.squared_radius.sqrt() - oracle(&points)).abs() < 1e-9);
+            let mut points = points(seed, 12);
+            if seed % 2 == 0 {
+                // On a grid many points share a sphere.
+                points = points.iter().map(|p| p.map(|v| (2.0 * v).round())).collect();
+            }
+            let expected = oracle(&points);
+            for mut guess in [vec![], vec![3], vec![11, 2, 7, 5, 1, 0]] {
+                let ball = smallest_ball(&points, &mut guess, f64::INFINITY);
+                assert!((ball.squared_radius.sqrt() - expected).abs() < 1e-9);
+                let less = smallest_ball(&points, &mut guess, 0.5 * expected.powi(2));
+                assert!(less.squared_radius >= 0.5 * expected.powi(2) - 1e-9);
+            }
         }
     }
 
@@ -159,11 +205,13 @@ mod tests {
     fn points_on_a_common_sphere_are_no_trouble() {
         let cube: Vec<Vector> =
             (0..8).map(|i| [f64::from(i / 4), f64::from(i / 2 % 2), f64::from(i % 2)]).collect();
-        let ball = smallest_ball(&mut cube.clone());
-        assert!((ball.squared_radius - 0.75).abs() < 1e-12);
-        let mut square: Vec<Vector> = cube.iter().map(|p| [0.0, p[1], p[2]]).collect();
-        assert!((smallest_ball(&mut square).squared_radius - 0.5).abs() < 1e-12);
-        assert_eq!(smallest_ball(&mut [[1.0, 2.0, 3.0]]).squared_radius, 0.0);
-        assert!(smallest_ball(&mut []).squared_radius < 0.0);
+        let squared_radius = |points: &[Vector]| {
+            smallest_ball(points, &mut Vec::new(), f64::INFINITY).squared_radius
+        };
+        assert!((squared_radius(&cube) - 0.75).abs() < 1e-12);
+        let square: Vec<Vector> = cube.iter().map(|p| [0.0, p[1], p[2]]).collect();
+        assert!((squared_radius(&square) - 0.5).abs() < 1e-12);
+        assert_eq!(squared_radius(&[[1.0, 2.0, 3.0]]), 0.0);
+        assert!(squared_radius(&[]) < 0.0);
     }
 }

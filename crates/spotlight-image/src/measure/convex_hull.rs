@@ -22,8 +22,8 @@
 
 use std::cmp::Reverse;
 
-/// A point of a lattice (z, y, x). The sides of a set of points must be below 2²⁰, so that
-/// their products fit into 64 bits.
+/// A point of a lattice (z, y, x). Coordinates and their differences must not pass 2²⁰, so that
+/// the products of three of them fit into 64 bits.
 pub(super) type Point = [i32; 3];
 
 /// A convex polyhedron of triangles.
@@ -47,7 +47,7 @@ impl ConvexHull {
 pub(super) fn convex_hull(points: Vec<Point>) -> ConvexHull {
     let points = corners_in_planes(points);
     let Some(simplex) = simplex(&points) else { return ConvexHull::default() };
-    let mut quickhull = Quickhull { points: &points, facets: Vec::new(), pending: Vec::new() };
+    let mut quickhull = Quickhull::new(&points);
     quickhull.start(simplex);
     while let Some(facet) = quickhull.pending.pop() {
         quickhull.extend_beyond(facet);
@@ -130,6 +130,8 @@ struct Facet {
     /// The facet across the edge from corner i to corner i + 1.
     neighbours: [u32; 3],
     normal: [i64; 3],
+    /// Product of the normal with the facet's own points.
+    offset: i64,
     /// Points strictly above the facet that no earlier facet took.
     outside: Vec<u32>,
     alive: bool,
@@ -146,41 +148,63 @@ struct BorderEdge {
 
 struct Quickhull<'a> {
     points: &'a [Point],
+    /// The points once more, to compute with.
+    wide: Vec<[i64; 3]>,
     facets: Vec<Facet>,
+    /// Facets that may have points outside.
     pending: Vec<u32>,
+    /// Of the patch that is being replaced: facets to look at, their points, its border.
+    patch: Vec<u32>,
+    orphans: Vec<u32>,
+    border: Vec<BorderEdge>,
 }
 
-impl Quickhull<'_> {
+impl<'a> Quickhull<'a> {
+    fn new(points: &'a [Point]) -> Self {
+        Self {
+            points,
+            wide: points.iter().map(|point| point.map(i64::from)).collect(),
+            facets: Vec::with_capacity(8 * points.len()),
+            pending: Vec::new(),
+            patch: Vec::new(),
+            orphans: Vec::new(),
+            border: Vec::new(),
+        }
+    }
+
     fn start(&mut self, [a, b, c, d]: [usize; 4]) {
         let [a, b, c, d] = [a, b, c, d].map(|corner| corner as u32);
         self.add([a, b, c], [3, 1, 2]);
         self.add([c, b, d], [0, 3, 2]);
         self.add([a, c, d], [0, 1, 3]);
         self.add([b, a, d], [0, 2, 1]);
-        self.deal((0..self.points.len() as u32).collect(), 0);
+        self.orphans.extend(0..self.points.len() as u32);
+        self.deal(0);
     }
 
     fn add(&mut self, corners: [u32; 3], neighbours: [u32; 3]) {
         let normal = normal(corners.map(|corner| self.points[corner as usize]));
+        let offset = dot(normal, self.wide[corners[0] as usize]);
         let outside = Vec::new();
-        self.facets.push(Facet { corners, neighbours, normal, outside, alive: true });
+        self.facets.push(Facet { corners, neighbours, normal, offset, outside, alive: true });
     }
 
     /// How far a point is above a facet, in units of the facet's normal.
     fn height(&self, facet: u32, point: u32) -> i64 {
         let facet = &self.facets[facet as usize];
-        let foot = self.points[facet.corners[0] as usize];
-        dot(facet.normal, difference(self.points[point as usize], foot))
+        dot(facet.normal, self.wide[point as usize]) - facet.offset
     }
 
-    /// Gives each point to the first facet from `first` on that it is above.
-    fn deal(&mut self, points: Vec<u32>, first: u32) {
-        for point in points {
-            let mut facets = first..self.facets.len() as u32;
-            if let Some(facet) = facets.find(|facet| self.height(*facet, point) > 0) {
-                self.facets[facet as usize].outside.push(point);
+    /// Gives each orphan to the first facet from `first` on that it is above.
+    fn deal(&mut self, first: u32) {
+        for point in &self.orphans {
+            let position = self.wide[*point as usize];
+            let above = |facet: &&mut Facet| dot(facet.normal, position) > facet.offset;
+            if let Some(facet) = self.facets[first as usize..].iter_mut().find(above) {
+                facet.outside.push(*point);
             }
         }
+        self.orphans.clear();
         let facets = first..self.facets.len() as u32;
         self.pending.extend(facets.filter(|f| !self.facets[*f as usize].outside.is_empty()));
     }
@@ -189,7 +213,8 @@ impl Quickhull<'_> {
         let outside = &self.facets[facet as usize].outside;
         let key = |point: &&u32| (self.height(facet, **point), Reverse(**point));
         let Some(apex) = outside.iter().max_by_key(key).copied() else { return };
-        let (points, border) = self.remove_visible(facet, apex);
+        self.remove_visible(facet, apex);
+        let border = std::mem::take(&mut self.border);
         let first = self.facets.len() as u32;
         let count = border.len() as u32;
         for (i, edge) in (0..).zip(&border) {
@@ -200,18 +225,18 @@ impl Quickhull<'_> {
                 beyond.neighbours[side] = first + i;
             }
         }
-        self.deal(points, first);
+        self.border = border;
+        self.deal(first);
     }
 
-    /// Removes the patch of facets that the apex is above; returns their points and the
-    /// border of the patch, edge after edge.
-    fn remove_visible(&mut self, facet: u32, apex: u32) -> (Vec<u32>, Vec<BorderEdge>) {
-        let mut points = Vec::new();
-        let mut border = Vec::new();
-        let mut patch = vec![facet];
+    /// Removes the patch of facets that the apex is above; their points become orphans, and
+    /// the border of the patch is noted edge after edge.
+    fn remove_visible(&mut self, facet: u32, apex: u32) {
+        self.border.clear();
+        self.patch.push(facet);
         self.facets[facet as usize].alive = false;
-        while let Some(facet) = patch.pop() {
-            points.append(&mut self.facets[facet as usize].outside);
+        while let Some(facet) = self.patch.pop() {
+            self.orphans.append(&mut self.facets[facet as usize].outside);
             let Facet { corners, neighbours, .. } = self.facets[facet as usize];
             for (side, beyond) in neighbours.into_iter().enumerate() {
                 if !self.facets[beyond as usize].alive {
@@ -219,14 +244,14 @@ impl Quickhull<'_> {
                 }
                 if self.height(beyond, apex) > 0 {
                     self.facets[beyond as usize].alive = false;
-                    patch.push(beyond);
+                    self.patch.push(beyond);
                 } else {
                     let (from, to) = (corners[side], corners[(side + 1) % 3]);
-                    border.push(BorderEdge { from, to, beyond });
+                    self.border.push(BorderEdge { from, to, beyond });
                 }
             }
         }
-        (points, in_order(border))
+        bring_into_order(&mut self.border);
     }
 
     fn finish(self) -> ConvexHull {
@@ -243,15 +268,13 @@ impl Quickhull<'_> {
 }
 
 /// Brings the edges of a closed border into the order in which they follow each other.
-fn in_order(mut border: Vec<BorderEdge>) -> Vec<BorderEdge> {
-    border.sort_unstable_by_key(|edge| edge.from);
-    let mut ordered = Vec::with_capacity(border.len());
-    let mut edge = border[0];
-    for _ in 0..border.len() {
-        ordered.push(edge);
-        edge = border[border.partition_point(|other| other.from < edge.to)];
+fn bring_into_order(border: &mut [BorderEdge]) {
+    for i in 1..border.len() {
+        let corner = border[i - 1].to;
+        if let Some(next) = (i..border.len()).find(|j| border[*j].from == corner) {
+            border.swap(i, next);
+        }
     }
-    ordered
 }
 
 #[cfg(test)]
@@ -326,10 +349,10 @@ mod tests {
 
     #[test]
     fn coordinates_may_be_large() {
-        let far = [[0, 0, 0], [1 << 20, 0, 0], [0, 1 << 20, 0], [0, 0, 1 << 20]];
-        let mut all = far.to_vec();
-        all.push([1 << 18, 1 << 18, 1 << 18]);
-        all.push([1 << 19, 1 << 19, 1 << 19]);
+        let (low, high) = (-(1 << 19), 1 << 19);
+        let mut all = vec![[low, low, low], [high, low, low], [low, high, low], [low, low, high]];
+        all.push([low / 2, low / 2, low / 2]);
+        all.push([high, high, high]);
         assert_eq!(check(&all).points.len(), 5);
     }
 }

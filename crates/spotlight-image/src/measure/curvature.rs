@@ -42,9 +42,10 @@ pub(super) fn mean_curvatures(
     }
     let mut mean = 0.0;
     for bend in bends(mesh, positions) {
-        let mut inside = 0.0;
-        near.visit(bend.ends, |centre| inside += length_in_ball(bend.ends, centre, radius));
-        mean += inside * bend.angle / 2.0;
+        let segment = Segment::new(bend.ends, radius);
+        let mut parts = 0.0;
+        near.visit(bend.ends, |centre| parts += segment.part_inside(centre));
+        mean += parts * segment.squared_length.sqrt() * bend.angle / 2.0;
     }
     [gauss, mean].map(|sum| sum / positions.len() as f64)
 }
@@ -133,22 +134,35 @@ fn for_each_edge_of_two(mesh: &Mesh, mut visit: impl FnMut([u32; 2], [u32; 2])) 
     }
 }
 
-/// Length of the part of a segment that lies in a ball.
-fn length_in_ball([from, to]: [Vector; 2], centre: Vector, radius: f64) -> f64 {
-    // |from + t along − centre|² = radius² has the solutions t = (−b ± √(b² − a c)) / a.
-    let along = subtract(to, from);
-    let offset = subtract(from, centre);
-    let a = dot(along, along);
-    let b = dot(along, offset);
-    let c = dot(offset, offset) - radius * radius;
-    let discriminant = b * b - a * c;
-    if discriminant <= 0.0 {
-        return 0.0;
+/// A segment, to be cut by many balls of one radius.
+struct Segment {
+    from: Vector,
+    along: Vector,
+    squared_length: f64,
+    squared_radius: f64,
+}
+
+impl Segment {
+    fn new([from, to]: [Vector; 2], radius: f64) -> Self {
+        let along = subtract(to, from);
+        Self { from, along, squared_length: dot(along, along), squared_radius: radius * radius }
     }
-    let root = discriminant.sqrt();
-    let start = ((-b - root) / a).clamp(0.0, 1.0);
-    let stop = ((-b + root) / a).clamp(0.0, 1.0);
-    (stop - start) * a.sqrt()
+
+    /// The part of the segment, 0 to 1, that lies in the ball around a centre.
+    fn part_inside(&self, centre: Vector) -> f64 {
+        // |from + t along − centre|² = radius² has the solutions t = (−b ± √(b² − a c)) / a.
+        let offset = subtract(self.from, centre);
+        let b = dot(self.along, offset);
+        let c = dot(offset, offset) - self.squared_radius;
+        let discriminant = b * b - self.squared_length * c;
+        if discriminant <= 0.0 {
+            return 0.0;
+        }
+        let root = discriminant.sqrt();
+        let start = (-b - root).clamp(0.0, self.squared_length);
+        let stop = (-b + root).clamp(0.0, self.squared_length);
+        (stop - start) / self.squared_length
+    }
 }
 
 /// The vertices sorted into the voxels of the mesh's bounding box.
@@ -156,7 +170,8 @@ struct Nearby {
     /// Position in half voxels that the first box begins at.
     low: [i32; 3],
     boxes: [usize; 3],
-    /// The first vertex in each box; x runs fastest, so boxes along x are one stretch.
+    /// Where the vertices of box i begin is at i + 1, and ends at i + 2; x runs fastest, so
+    /// boxes along x are one stretch.
     first: Vec<u32>,
     sorted: Vec<Vector>,
     spacing: [f64; 3],
@@ -174,7 +189,7 @@ impl Nearby {
             let [z, y, x] = [0, 1, 2].map(|axis| ((vertex[axis] - low[axis]) / 2) as usize);
             (z * boxes[1] + y) * boxes[2] + x
         };
-        let mut first = vec![0_u32; boxes.iter().product::<usize>() + 1];
+        let mut first = vec![0_u32; boxes.iter().product::<usize>() + 2];
         for vertex in &mesh.vertices {
             first[box_of(vertex) + 1] += 1;
         }
@@ -182,10 +197,9 @@ impl Nearby {
             first[i] += first[i - 1];
         }
         let mut sorted = vec![[0.0; 3]; positions.len()];
-        // Filling from the back of each box leaves `first` at its front.
-        let mut free = first[1..].to_vec();
+        // Now it says where each box ends; filling from the back leaves it at the beginning.
         for (vertex, position) in mesh.vertices.iter().zip(positions) {
-            let place = &mut free[box_of(vertex)];
+            let place = &mut first[box_of(vertex) + 1];
             *place -= 1;
             sorted[*place as usize] = *position;
         }
@@ -206,7 +220,7 @@ impl Nearby {
         for z in z0..=z1 {
             for y in y0..=y1 {
                 let row = (z * self.boxes[1] + y) * self.boxes[2];
-                let stretch = self.first[row + x0] as usize..self.first[row + x1 + 1] as usize;
+                let stretch = self.first[row + x0 + 1] as usize..self.first[row + x1 + 2] as usize;
                 self.sorted[stretch].iter().for_each(|position| visit(*position));
             }
         }
@@ -230,10 +244,11 @@ mod tests {
                 let near = length(subtract(*v, *w)) <= radius + 1e-9;
                 gauss += if near { *defect } else { 0.0 };
             }
-            mean += bends
-                .iter()
-                .map(|b| b.angle * length_in_ball(b.ends, *v, radius) / 2.0)
-                .sum::<f64>();
+            for bend in &bends {
+                let segment = Segment::new(bend.ends, radius);
+                let inside = segment.part_inside(*v) * segment.squared_length.sqrt();
+                mean += bend.angle * inside / 2.0;
+            }
         }
         [gauss, mean].map(|sum| sum / positions.len() as f64)
     }
@@ -277,6 +292,9 @@ mod tests {
 
     #[test]
     fn lengths_in_a_ball_by_hand() {
+        let length_in_ball = |ends: [Vector; 2], centre: Vector, radius: f64| {
+            Segment::new(ends, radius).part_inside(centre) * length(subtract(ends[1], ends[0]))
+        };
         let segment = [[0.0, 0.0, -3.0], [0.0, 0.0, 3.0]];
         assert_eq!(length_in_ball(segment, [0.0; 3], 1.0), 2.0);
         assert_eq!(length_in_ball(segment, [0.0, 1.0, 0.0], 1.0), 0.0);

@@ -51,6 +51,8 @@ pub use mesh::Mesh;
 pub use moments::{Moments, centroid, inertia_tensor, moments, normalised_moments};
 pub use object::{Object, objects};
 pub use profile::{cosine_distance, percentile, profile_distance, scale_by_range};
+pub use regionprops::{REGIONPROPS, regionprops};
+pub use surface::{SURFACE_FEATURES, surface_features};
 pub use table::{Column, FeatureTable, Unit};
 pub use texture::texture;
 
@@ -154,7 +156,7 @@ pub fn measure(
 /// The columns without values.
 fn columns(channels: &[Channel<'_>]) -> Vec<Column> {
     let column = |name: String, unit: Unit| Column { name, unit, values: Vec::new() };
-    let shape = regionprops::COLUMNS.iter().chain(&surface::COLUMNS);
+    let shape = REGIONPROPS.iter().chain(&SURFACE_FEATURES);
     let mut columns: Vec<Column> =
         shape.map(|(name, unit)| column((*name).to_owned(), *unit)).collect();
     for channel in channels {
@@ -174,14 +176,14 @@ fn row(
 ) -> Vec<f64> {
     let spacing = options.spacing_um.unwrap_or([1.0; 3]);
     let mask = object::mask(labels, object);
-    let mut row = if spacing.iter().all(|step| step.is_finite() && *step > 0.0) {
+    let mut row = if regionprops::is_positive(spacing) {
         let hull = hull_image::hull_of_rows(&hull_image::row_spans(&mask));
         let radius = options.curvature_radius_voxels * spacing.iter().product::<f64>().cbrt();
-        let mut row = regionprops::regionprops(&mask, object.voxels, &hull, spacing).to_vec();
-        row.extend(surface::surface_features(&mask, &hull, spacing, radius));
-        row
+        let voxel_shape = regionprops::regionprops_of_hull(&mask, object.voxels, &hull, spacing);
+        let surface = surface::surface_features_of_hull(&mask, &hull, spacing, radius);
+        [&voxel_shape[..], &surface[..]].concat()
     } else {
-        vec![f64::NAN; regionprops::COLUMNS.len() + surface::COLUMNS.len()]
+        vec![f64::NAN; REGIONPROPS.len() + SURFACE_FEATURES.len()]
     };
     for channel in channels {
         let image = channel.image.crop(object.region);

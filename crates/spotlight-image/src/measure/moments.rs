@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Voxels count as points at their centres. The inertia tensor is computed from sums of whole
-//! numbers and rounded once.
+//! numbers, so nothing is lost by cancellation.
 //!
 //! Reference: `moments`, `moments_central`, `moments_normalized` and `inertia_tensor` of
 //! scikit-image 0.26.
@@ -109,10 +109,10 @@ pub fn normalised_moments(central: &Moments, spacing: [f64; 3]) -> Moments {
 #[must_use]
 pub fn inertia_tensor(mask: &Volume<bool>, spacing: [f64; 3]) -> [[f64; 3]; 3] {
     let covariance = covariance(mask, spacing);
-    let trace = covariance[0][0] + covariance[1][1] + covariance[2][2];
     let mut tensor = covariance.map(|row| row.map(|element| 0.0 - element));
     for (axis, row) in tensor.iter_mut().enumerate() {
-        row[axis] = trace - covariance[axis][axis];
+        let (b, c) = ((axis + 1) % 3, (axis + 2) % 3);
+        row[axis] = covariance[b][b] + covariance[c][c];
     }
     tensor
 }

@@ -29,13 +29,13 @@ use super::convex_hull::ConvexHull;
 use super::eigen::eigen;
 use super::euler::euler_number;
 use super::feret::feret_diameter_max;
-use super::hull_image::{hull_image, voxels_in};
+use super::hull_image::{hull_image, hull_of_rows, row_spans, voxels_in};
 use super::moments::inertia_tensor;
 use super::table::Unit;
 use crate::Volume;
 
-/// Names and units of [`regionprops`].
-pub(super) const COLUMNS: [(&str, Unit); 23] = [
+/// Names and units of the values of [`regionprops`].
+pub const REGIONPROPS: [(&str, Unit); 23] = [
     ("area", Unit::Length(3)),
     ("area_bbox", Unit::Length(3)),
     ("area_convex", Unit::Length(3)),
@@ -61,8 +61,36 @@ pub(super) const COLUMNS: [(&str, Unit); 23] = [
     ("solidity", Unit::One),
 ];
 
-/// The columns of an object with `voxels` voxels, the hull being that of its voxels.
-pub(super) fn regionprops(
+/// Shape of an object from its voxels: the values of [`REGIONPROPS`].
+///
+/// The mask is that of the object's bounding box. Lengths are in the units of the spacing
+/// (z, y, x). All are NaN of an empty mask, or if the spacing is not positive and finite.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, measure::{REGIONPROPS, regionprops}};
+///
+/// let row = regionprops(&Volume::filled([2, 3, 4], true), [1.0; 3]);
+/// assert_eq!((REGIONPROPS[0].0, row[0]), ("area", 24.0));
+/// ```
+#[must_use]
+pub fn regionprops(mask: &Volume<bool>, spacing: [f64; 3]) -> [f64; 23] {
+    let spans = row_spans(mask);
+    if spans.is_empty() || !is_positive(spacing) {
+        return [f64::NAN; 23];
+    }
+    let voxels = mask.voxels.iter().filter(|inside| **inside).count() as u64;
+    regionprops_of_hull(mask, voxels, &hull_of_rows(&spans), spacing)
+}
+
+/// Whether distances between voxels can be measured with.
+pub(super) fn is_positive(spacing: [f64; 3]) -> bool {
+    spacing.iter().all(|step| step.is_finite() && *step > 0.0)
+}
+
+/// [`regionprops`] of an object with `voxels` voxels, the hull being that of its voxels.
+pub(super) fn regionprops_of_hull(
     mask: &Volume<bool>,
     voxels: u64,
     hull: &ConvexHull,

@@ -29,13 +29,15 @@ use super::bounding_cylinder::cylinder_volume;
 use super::bounding_sphere::smallest_ball;
 use super::convex_hull::ConvexHull;
 use super::curvature::mean_curvatures;
+use super::hull_image::{hull_of_rows, row_spans};
 use super::marching_cubes::marching_cubes;
 use super::mesh::{Vector, solid};
+use super::regionprops::is_positive;
 use super::table::Unit;
 use crate::Volume;
 
-/// Names and units of [`surface_features`].
-pub(super) const COLUMNS: [(&str, Unit); 20] = [
+/// Names and units of the values of [`surface_features`].
+pub const SURFACE_FEATURES: [(&str, Unit); 20] = [
     ("mesh_area", Unit::Length(2)),
     ("mesh_volume", Unit::Length(3)),
     ("mesh_axis_length_min", Unit::Length(1)),
@@ -58,10 +60,34 @@ pub(super) const COLUMNS: [(&str, Unit); 20] = [
     ("mesh_mean_curvature", Unit::Length(1)),
 ];
 
-/// The columns of an object, the hull being that of its voxels.
+/// Shape of an object from the mesh of its surface: the values of [`SURFACE_FEATURES`].
 ///
-/// The radius of the curvatures is in the units of the spacing.
-pub(super) fn surface_features(
+/// The radius of the curvatures and all lengths are in the units of the spacing (z, y, x). All
+/// are NaN of an empty mask, or if the spacing is not positive and finite.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Volume, measure::{SURFACE_FEATURES, surface_features}};
+///
+/// let row = surface_features(&Volume::filled([2, 3, 4], true), [1.0; 3], 1.0);
+/// assert_eq!((SURFACE_FEATURES[4].0, row[4]), ("mesh_axis_length_max", 4.0));
+/// ```
+#[must_use]
+pub fn surface_features(
+    mask: &Volume<bool>,
+    spacing: [f64; 3],
+    curvature_radius: f64,
+) -> [f64; 20] {
+    let spans = row_spans(mask);
+    if spans.is_empty() || !is_positive(spacing) {
+        return [f64::NAN; 20];
+    }
+    surface_features_of_hull(mask, &hull_of_rows(&spans), spacing, curvature_radius)
+}
+
+/// [`surface_features`] of an object, the hull being that of its voxels.
+pub(super) fn surface_features_of_hull(
     mask: &Volume<bool>,
     hull: &ConvexHull,
     spacing: [f64; 3],
@@ -71,10 +97,11 @@ pub(super) fn surface_features(
     let positions = mesh.positions(spacing);
     let solid = solid(&positions, &mesh.faces);
     let [gauss, mean] = mean_curvatures(&mesh, &positions, spacing, curvature_radius);
-    let mut hull = ScaledHull::new(hull, spacing);
+    let hull = ScaledHull::new(hull, spacing);
     let oriented_box = hull.oriented_box_volume();
     let cylinder = cylinder_volume(&hull, &solid.axes);
-    let sphere = 4.0 / 3.0 * PI * smallest_ball(&mut hull.points).squared_radius.powf(1.5);
+    let sphere = smallest_ball(&hull.points, &mut Vec::new(), f64::INFINITY);
+    let sphere = 4.0 / 3.0 * PI * sphere.squared_radius.powf(1.5);
     let mut sides = [0, 1, 2].map(|axis| hull.extent(axis_vector(axis)));
     sides.sort_by(f64::total_cmp);
     let bounding_box: f64 = sides.iter().product();

@@ -73,6 +73,21 @@ fn degenerate_objects_have_every_feature() {
 }
 
 #[test]
+fn shapes_of_a_mask_are_those_of_the_table() {
+    let mask = noise([6, 7, 8], 1, 60);
+    let table = shape_of(&mask);
+    let alone =
+        [&regionprops(&mask, [1.0; 3])[..], &surface_features(&mask, [1.0; 3], 1.0)[..]].concat();
+    for (column, value) in table.columns.iter().zip(alone) {
+        assert_eq!(column.values[0], value, "{}", column.name);
+    }
+    let nothing = Volume::filled([2, 2, 2], false);
+    assert!(regionprops(&nothing, [1.0; 3]).iter().all(|v| v.is_nan()));
+    assert!(surface_features(&nothing, [1.0; 3], 1.0).iter().all(|v| v.is_nan()));
+    assert!(regionprops(&mask, [1.0, 0.0, 1.0]).iter().all(|v| v.is_nan()));
+}
+
+#[test]
 fn one_voxel_is_an_octahedron() {
     let table = shape_of(&Volume::filled([1, 1, 1], true));
     let pi = std::f64::consts::PI;
@@ -135,8 +150,8 @@ fn a_ball_is_nearly_a_ball() {
 fn position_and_neighbours_do_not_matter() {
     let mask = noise([6, 7, 8], 1, 60);
     let alone = shape_of(&mask);
-    let places = [[0, 0, 0], [14, 13, 12], [3, 0, 9]];
-    for (i, start) in places.into_iter().enumerate() {
+    let places = [([0, 0, 0], true), ([14, 13, 12], true), ([3, 0, 9], true), ([7, 6, 5], false)];
+    for (i, (start, at_border)) in places.into_iter().enumerate() {
         let mut labels = Volume::filled([20, 20, 20], 0);
         for (position, inside) in mask.voxels.iter().enumerate() {
             let [z, y, x] = [position / 56, position / 8 % 7, position % 8];
@@ -145,7 +160,7 @@ fn position_and_neighbours_do_not_matter() {
         }
         let table = measure(&labels, &[], &MeasureOptions::default());
         let row = table.objects.iter().position(|object| object.label == 70_000).unwrap();
-        assert_eq!(table.objects[row].touches_border, i < 3);
+        assert_eq!(table.objects[row].touches_border, at_border);
         for (column, expected) in table.columns.iter().zip(&alone.columns) {
             assert_eq!(column.values[row], expected.values[0], "{}", column.name);
         }
