@@ -19,6 +19,7 @@
 //! | [`standardise`] | whole-stack standardisation |
 //! | [`simulate`] | paired stacks with truth |
 //! | [`segment`] | nuclei by seeded watershed |
+//! | [`measure`] | features of the objects of a label image |
 //! | [`evaluate`] | scores of a prediction |
 
 pub mod border;
@@ -28,6 +29,7 @@ pub mod foreground;
 pub mod grid;
 pub mod label;
 mod lines;
+pub mod measure;
 mod reduce;
 pub mod resample;
 pub mod segment;
