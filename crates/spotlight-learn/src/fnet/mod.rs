@@ -39,7 +39,7 @@ use layer::Operation;
 use parameters::Layout;
 
 /// Added to variances before their root is taken.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Weight of a batch in the running statistics.
 const MOMENTUM: f64 = 0.1;

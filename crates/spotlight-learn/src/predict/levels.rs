@@ -1,0 +1,375 @@
+//! The network with its upper levels in tiles and its lower ones whole.
+//!
+//! Nearly all memory is taken by the upper levels: each level needs a quarter of what the one
+//! above it needs. And nearly all of what an output voxel sees around it, 108 voxels at depth 4,
+//! is seen by the lower levels: the topmost alone looks 5 voxels far. So the levels above a cut
+//! go through the engine in tiles, on the way down and again on the way up, and those from the
+//! cut on in one piece:
+//!
+//! ```text
+//! for each tile of the grid of the cut    x[tile] = down(image[tile and halo])
+//!                                         y       = level(x)                      whole
+//! for each tile of the image              stain[tile] = up(image[tile and halo], y[tile and halo])
+//! ```
+//!
+//! What `up` needs of the way down is computed again. Tiles begin where the network halves its
+//! grid and end, at the border of the volume, before the same zeros as the whole; so all values
+//! are those of the network in one piece. What lies between the passes is kept as plain planes of
+//! channels, from which tiles are cut.
+
+use rayon::prelude::*;
+use spotlight_engine::{Activation, Engine, ScaleShift, Statistics, Tensor};
+use spotlight_image::grid::voxel_count;
+use spotlight_image::tile::Tile;
+use spotlight_image::{Region, Shape, Volume};
+
+use super::tiles::Plan;
+use crate::fnet::{EPSILON, Fnet};
+
+/// The output of the network for a volume, in the tiles of the plan.
+///
+/// `progress` learns after each tile how many of how many multiply-adds are done.
+pub(super) fn run(
+    network: &Fnet,
+    engine: &Engine,
+    image: Volume<f32>,
+    plan: &Plan,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Volume<f32> {
+    let Some(cut) = plan.cut else {
+        let (shape, tensor) = (image.shape, Tensor::from_planar(1, 1, image.shape, &image.voxels));
+        drop(image);
+        let stain = network.forward_eval(engine, &tensor);
+        drop(tensor);
+        progress(plan.work(), plan.work());
+        return Volume::new(shape, stain.to_planar());
+    };
+    let levels = Levels::of(network, engine);
+    let mut done = 0;
+    let mut tell = |work: usize| {
+        done += work;
+        progress(done, plan.work());
+    };
+    let below = levels.levels.get(cut).map(|_| {
+        let down = levels.down(&image, plan, &mut tell);
+        let deep = levels.deep(cut, down);
+        tell(plan.deep_work);
+        deep
+    });
+    let mut stain = Volume::filled(image.shape, 0.0);
+    for tile in plan.up_tiles() {
+        let part = levels.up(&image, cut, below.as_ref(), &tile);
+        stain.paste(tile.core.start, &part);
+        tell(plan.up_work(&tile));
+    }
+    stain
+}
+
+/// A convolution, and the normalisation with which its output is read.
+struct Layer<'a> {
+    weights: &'a [f32],
+    bias: &'a [f32],
+    law: ScaleShift,
+}
+
+/// The layers of one resolution.
+struct Level<'a> {
+    more: [Layer<'a>; 2],
+    /// None at the bottom.
+    lower: Option<Lower<'a>>,
+}
+
+/// The layers down from a level and back up to it.
+struct Lower<'a> {
+    down: Layer<'a>,
+    up: Layer<'a>,
+    less: [Layer<'a>; 2],
+}
+
+/// What a layer gave, and how the next one reads it.
+struct Output<'a> {
+    tensor: Tensor,
+    law: Option<&'a ScaleShift>,
+}
+
+impl Output<'_> {
+    fn read(&self) -> Activation<'_> {
+        Activation { tensor: &self.tensor, normalise: self.law }
+    }
+}
+
+/// The part of the output of the level of the cut that a tile needs.
+struct Below<'a> {
+    planes: &'a Planes,
+    cut: usize,
+    region: Region,
+}
+
+/// The output of a level, or of the way down to it, as planes of channels (channel, z, y, x).
+struct Planes {
+    channels: usize,
+    shape: Shape,
+    values: Vec<f32>,
+}
+
+/// The layers of a network, found by their names in PyTorch's module.
+struct Levels<'a> {
+    engine: &'a Engine,
+    /// The top level first.
+    levels: Vec<Level<'a>>,
+    /// Weights and biases of the last convolution.
+    output: [&'a [f32]; 2],
+}
+
+impl<'a> Levels<'a> {
+    fn of(network: &'a Fnet, engine: &'a Engine) -> Self {
+        let level = |index: usize| {
+            let name = format!("net_recurse{}", ".sub_u".repeat(index));
+            let layer = |convolution: &str, norm: &str| {
+                let [convolution, norm] = [convolution, norm].map(|part| format!("{name}.{part}"));
+                layer(network, &convolution, &norm)
+            };
+            let pair = |name: &str| {
+                ["1", "2"].map(|i| layer(&format!("{name}.conv{i}"), &format!("{name}.bn{i}")))
+            };
+            let lower = (index < network.options.depth).then(|| Lower {
+                down: layer("conv_down", "bn0"),
+                up: layer("convt", "bn1"),
+                less: pair("sub_2conv_less"),
+            });
+            Level { more: pair("sub_2conv_more"), lower }
+        };
+        let levels = (0..=network.options.depth).map(level).collect();
+        let output = ["weight", "bias"].map(|part| values(network, &format!("conv_out.{part}")));
+        Self { engine, levels, output }
+    }
+
+    /// The input of the level of the cut, tile by tile.
+    fn down(&self, image: &Volume<f32>, plan: &Plan, tell: &mut dyn FnMut(usize)) -> Planes {
+        let cut = plan.cut.unwrap_or(0);
+        let coarse = image.shape.map(|side| side >> cut);
+        let mut all: Option<Planes> = None;
+        for tile in plan.down_tiles() {
+            let mut output = tensor_of(image, finer(tile.input, cut));
+            for Level { more, lower } in &self.levels[..cut] {
+                let skip = self.pair(more, output);
+                let lower = lower.as_ref().expect("levels above a cut have a lower one");
+                output = self.half(&lower.down, &skip);
+            }
+            let part = Planes::of(&output.tensor);
+            drop(output);
+            let all = all.get_or_insert_with(|| Planes::zeros(part.channels, coarse));
+            all.paste(&part, &tile);
+            tell(plan.down_work(&tile));
+        }
+        all.expect("a volume has a tile")
+    }
+
+    /// The output of the level of the cut for its whole input.
+    fn deep(&self, cut: usize, input: Planes) -> Planes {
+        let tensor = input.tensor(Region { start: [0; 3], shape: input.shape });
+        drop(input);
+        let above = self.levels[cut - 1].lower.as_ref();
+        let input = Output { tensor, law: above.map(|lower| &lower.down.law) };
+        Planes::of(&self.level(cut, input, None).tensor)
+    }
+
+    /// The output of the network for the core of a tile.
+    fn up(
+        &self,
+        image: &Volume<f32>,
+        cut: usize,
+        below: Option<&Planes>,
+        tile: &Tile,
+    ) -> Volume<f32> {
+        let below = below.map(|planes| Below { planes, cut, region: coarser(tile.input, cut) });
+        let top = self.level(0, tensor_of(image, tile.input), below.as_ref());
+        let [weights, bias] = self.output;
+        let stain = self.engine.conv3(&[top.read()], weights, bias, bias.len());
+        drop(top);
+        Volume::new(tile.input.shape, stain.to_planar()).crop(tile.core_in_input())
+    }
+
+    /// A level with all below it, or down to what is known of one below it. What has been read is
+    /// freed at once.
+    fn level<'l>(
+        &'l self,
+        index: usize,
+        input: Output<'l>,
+        below: Option<&Below<'_>>,
+    ) -> Output<'l> {
+        let Level { more, lower } = &self.levels[index];
+        let skip = self.pair(more, input);
+        let Some(lower) = lower else { return skip };
+        let deep = match below.filter(|below| below.cut == index + 1) {
+            Some(below) => {
+                let tensor = below.planes.tensor(below.region);
+                Output { tensor, law: Some(self.law_of(index + 1)) }
+            }
+            None => self.level(index + 1, self.half(&lower.down, &skip), below),
+        };
+        let up = self.double(&lower.up, &deep);
+        drop(deep);
+        let first = self.same(&lower.less[0], &[skip.read(), up.read()]);
+        drop((skip, up));
+        self.same(&lower.less[1], &[first.read()])
+    }
+
+    /// The normalisation of what a level gives.
+    fn law_of(&self, index: usize) -> &ScaleShift {
+        let Level { more, lower } = &self.levels[index];
+        lower.as_ref().map_or(&more[1].law, |lower| &lower.less[1].law)
+    }
+
+    fn pair<'l>(&self, layers: &'l [Layer<'_>; 2], input: Output<'_>) -> Output<'l> {
+        let first = self.same(&layers[0], &[input.read()]);
+        drop(input);
+        self.same(&layers[1], &[first.read()])
+    }
+
+    fn same<'l>(&self, layer: &'l Layer<'_>, inputs: &[Activation<'_>]) -> Output<'l> {
+        let Layer { weights, bias, law } = layer;
+        Output { tensor: self.engine.conv3(inputs, weights, bias, bias.len()), law: Some(law) }
+    }
+
+    fn half<'l>(&self, layer: &'l Layer<'_>, input: &Output<'_>) -> Output<'l> {
+        let Layer { weights, bias, law } = layer;
+        let tensor = self.engine.down2(&[input.read()], weights, bias, bias.len());
+        Output { tensor, law: Some(law) }
+    }
+
+    fn double<'l>(&self, layer: &'l Layer<'_>, input: &Output<'_>) -> Output<'l> {
+        let Layer { weights, bias, law } = layer;
+        let tensor = self.engine.up2(&[input.read()], weights, bias, bias.len());
+        Output { tensor, law: Some(law) }
+    }
+}
+
+impl Planes {
+    fn zeros(channels: usize, shape: Shape) -> Self {
+        Self { channels, shape, values: vec![0.0; channels * voxel_count(shape)] }
+    }
+
+    fn of(tensor: &Tensor) -> Self {
+        let (channels, shape) = (tensor.channels(), tensor.shape());
+        Self { channels, shape, values: tensor.to_planar() }
+    }
+
+    /// A region as the engine reads it.
+    fn tensor(&self, region: Region) -> Tensor {
+        if region.shape == self.shape {
+            return Tensor::from_planar(1, self.channels, self.shape, &self.values);
+        }
+        let mut part = Self::zeros(self.channels, region.shape);
+        copy(self, region.start, &mut part, [0; 3], region.shape);
+        Tensor::from_planar(1, part.channels, part.shape, &part.values)
+    }
+
+    /// Writes the core of a tile, of which `part` holds all.
+    fn paste(&mut self, part: &Self, tile: &Tile) {
+        let core = tile.core_in_input();
+        copy(part, core.start, self, tile.core.start, core.shape);
+    }
+}
+
+/// Copies a box of all channels.
+fn copy(from: &Planes, start: [usize; 3], to: &mut Planes, at: [usize; 3], shape: Shape) {
+    let (from_shape, to_shape) = (from.shape, to.shape);
+    let offset = |[_, height, width]: Shape, [z, y, x]: [usize; 3]| (z * height + y) * width + x;
+    let channels = to.values.par_chunks_mut(voxel_count(to_shape));
+    channels.zip(from.values.par_chunks(voxel_count(from_shape))).for_each(|(to, from)| {
+        for z in 0..shape[0] {
+            for y in 0..shape[1] {
+                let read = offset(from_shape, [start[0] + z, start[1] + y, start[2]]);
+                let write = offset(to_shape, [at[0] + z, at[1] + y, at[2]]);
+                to[write..write + shape[2]].copy_from_slice(&from[read..read + shape[2]]);
+            }
+        }
+    });
+}
+
+fn tensor_of<'a>(image: &Volume<f32>, region: Region) -> Output<'a> {
+    let tensor = Tensor::from_planar(1, 1, region.shape, &image.crop(region).voxels);
+    Output { tensor, law: None }
+}
+
+fn finer(region: Region, levels: usize) -> Region {
+    let scale = |sides: [usize; 3]| sides.map(|side| side << levels);
+    Region { start: scale(region.start), shape: scale(region.shape) }
+}
+
+fn coarser(region: Region, levels: usize) -> Region {
+    let scale = |sides: [usize; 3]| sides.map(|side| side >> levels);
+    Region { start: scale(region.start), shape: scale(region.shape) }
+}
+
+fn layer<'a>(network: &'a Fnet, convolution: &str, norm: &str) -> Layer<'a> {
+    let part = |name: &str, part: &str| values(network, &format!("{name}.{part}"));
+    let wide = |name: &str| part(norm, name).iter().map(|value| f64::from(*value)).collect();
+    let (mean, variance) = (wide("running_mean"), wide("running_var"));
+    let statistics = Statistics { mean, variance, count: 0 };
+    let law = statistics.scale_shift(part(norm, "weight"), part(norm, "bias"), EPSILON);
+    Layer { weights: part(convolution, "weight"), bias: part(convolution, "bias"), law }
+}
+
+fn values<'a>(network: &'a Fnet, name: &str) -> &'a [f32] {
+    let entry = network.entries().iter().find(|entry| entry.name == name);
+    network.values(entry.expect("a name of PyTorch's module"))
+}
+
+#[cfg(test)]
+mod tests {
+    use spotlight_engine::EngineOptions;
+
+    use super::*;
+    use crate::fnet::FnetOptions;
+
+    /// A network in which all layers matter about equally, and no two channels are alike.
+    fn network(depth: usize) -> Fnet {
+        let options = FnetOptions { width: 3, depth, ..FnetOptions::default() };
+        let mut network = Fnet::new(&options, 1);
+        for (index, entry) in network.entries().to_vec().iter().enumerate() {
+            // Convolutions keep the variance; factors and variances lie around 1.
+            let fan_in: usize = entry.shape[1..].iter().product();
+            let is_summand = entry.name.ends_with("bias") || entry.name.ends_with("mean");
+            let [scale, centre] = match entry.shape.len() {
+                1 => [0.4, if is_summand { 0.0 } else { 1.0 }],
+                _ => [(24.0 / fan_in as f32).sqrt(), 0.0],
+            };
+            for (i, value) in network.values_mut(entry).iter_mut().enumerate() {
+                let noise = ((i * 7919 + index * 104_729) % 1009) as f32 / 1009.0 - 0.5;
+                *value = centre + scale * noise;
+            }
+        }
+        network
+    }
+
+    /// Cuts the network at every level and the volume into these cores, on the way down on the
+    /// grid of the cut.
+    #[track_caller]
+    fn check(depth: usize, shape: Shape, cores: [Shape; 2]) {
+        let (network, engine) = (network(depth), Engine::new(&EngineOptions::default()).unwrap());
+        let image =
+            Volume::from_fn(shape, |[z, y, x]| ((z * 31 + y * 17 + x * 7) % 23) as f32 / 5.0);
+        let tensor = Tensor::from_planar(1, 1, shape, &image.voxels);
+        let whole = network.forward_eval(&engine, &tensor).to_planar();
+        let least = whole.iter().copied().fold(f32::INFINITY, f32::min);
+        let range = whole.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
+        for (cut, core) in (1..=depth + 1).flat_map(|cut| cores.map(|core| (cut, core))) {
+            let plan = Plan::of_cores(&network.options, shape, cut, core);
+            let stain = run(&network, &engine, image.clone(), &plan, &mut |_, _| {});
+            assert_eq!(stain.shape, shape);
+            let differences = stain.voxels.iter().zip(&whole).map(|(a, b)| (a - b).abs());
+            let largest = differences.fold(0.0, f32::max);
+            assert!(largest < 1e-5 * range, "{largest} of {range} by {plan:?}");
+        }
+    }
+
+    #[test]
+    fn every_cut_gives_the_values_of_the_whole() {
+        check(0, [3, 20, 17], [[1, 3, 2], [3, 20, 9]]);
+        check(1, [6, 18, 34], [[2, 3, 5], [3, 9, 1]]);
+        check(2, [8, 20, 76], [[2, 4, 3], [8, 5, 1]]);
+        check(3, [16, 24, 136], [[8, 8, 2], [16, 24, 1]]);
+    }
+}
