@@ -31,7 +31,7 @@ fn predictor(width: usize, depth: usize) -> Predictor {
         }
     }
     let shape = [8, 16, 16];
-    let signal = prepare_signal(&stack(shape), None, None, "a").unwrap();
+    let signal = prepare_signal(stack(shape), None, None, "a").unwrap();
     for _ in 0..30 {
         let input = Tensor::from_planar(1, 1, shape, &signal.voxels);
         let _ = network.forward_train(&engine(), input);
@@ -225,7 +225,7 @@ fn the_stain_comes_back_on_the_grid_of_the_input() {
 fn the_network_sees_the_standardised_stack() {
     let (predictor, stack) = (predictor(2, 1), stack([4, 6, 8]));
     let stain = predict(&predictor, &stack, &PredictOptions::default()).volume;
-    let signal = prepare_signal(&stack, None, None, "a").unwrap();
+    let signal = prepare_signal(stack.clone(), None, None, "a").unwrap();
     let input = Tensor::from_planar(1, 1, [4, 6, 8], &signal.voxels);
     assert_eq!(stain.voxels, predictor.model.network.forward_eval(&engine(), &input).to_planar());
     // Gain and offset of the camera do not matter.

@@ -23,7 +23,7 @@ use spotlight_image::grid::voxel_count;
 use spotlight_image::tile::Tile;
 use spotlight_image::{Region, Shape, Volume};
 
-use super::tiles::Plan;
+use super::plan::Plan;
 use crate::fnet::{EPSILON, Fnet};
 
 /// The output of the network for a volume, in the tiles of the plan.
@@ -41,26 +41,26 @@ pub(super) fn run(
         drop(image);
         let stain = network.forward_eval(engine, &tensor);
         drop(tensor);
-        progress(plan.work(), plan.work());
+        progress(plan.work.all, plan.work.all);
         return Volume::new(shape, stain.to_planar());
     };
     let levels = Levels::of(network, engine);
     let mut done = 0;
     let mut tell = |work: usize| {
         done += work;
-        progress(done, plan.work());
+        progress(done, plan.work.all);
     };
     let below = levels.levels.get(cut).map(|_| {
         let down = levels.down(&image, plan, &mut tell);
         let deep = levels.deep(cut, down);
-        tell(plan.deep_work);
+        tell(plan.work.deep);
         deep
     });
     let mut stain = Volume::filled(image.shape, 0.0);
-    for tile in plan.up_tiles() {
+    for tile in plan.up.all() {
         let part = levels.up(&image, cut, below.as_ref(), &tile);
         stain.paste(tile.core.start, &part);
-        tell(plan.up_work(&tile));
+        tell(plan.work.up);
     }
     stain
 }
@@ -147,9 +147,8 @@ impl<'a> Levels<'a> {
     /// The input of the level of the cut, tile by tile.
     fn down(&self, image: &Volume<f32>, plan: &Plan, tell: &mut dyn FnMut(usize)) -> Planes {
         let cut = plan.cut.unwrap_or(0);
-        let coarse = image.shape.map(|side| side >> cut);
         let mut all: Option<Planes> = None;
-        for tile in plan.down_tiles() {
+        for tile in plan.down.all() {
             let mut output = tensor_of(image, finer(tile.input, cut));
             for Level { more, lower } in &self.levels[..cut] {
                 let skip = self.pair(more, output);
@@ -158,9 +157,9 @@ impl<'a> Levels<'a> {
             }
             let part = Planes::of(&output.tensor);
             drop(output);
-            let all = all.get_or_insert_with(|| Planes::zeros(part.channels, coarse));
+            let all = all.get_or_insert_with(|| Planes::zeros(part.channels, plan.down.shape));
             all.paste(&part, &tile);
-            tell(plan.down_work(&tile));
+            tell(plan.work.down);
         }
         all.expect("a volume has a tile")
     }
@@ -344,10 +343,9 @@ mod tests {
         network
     }
 
-    /// Cuts the network at every level and the volume into these cores, on the way down on the
-    /// grid of the cut.
+    /// Cuts the network at every level and the volume into the smallest tiles, and larger ones.
     #[track_caller]
-    fn check(depth: usize, shape: Shape, cores: [Shape; 2]) {
+    fn check(depth: usize, shape: Shape) {
         let (network, engine) = (network(depth), Engine::new(&EngineOptions::default()).unwrap());
         let image =
             Volume::from_fn(shape, |[z, y, x]| ((z * 31 + y * 17 + x * 7) % 23) as f32 / 5.0);
@@ -355,21 +353,27 @@ mod tests {
         let whole = network.forward_eval(&engine, &tensor).to_planar();
         let least = whole.iter().copied().fold(f32::INFINITY, f32::min);
         let range = whole.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
-        for (cut, core) in (1..=depth + 1).flat_map(|cut| cores.map(|core| (cut, core))) {
-            let plan = Plan::of_cores(&network.options, shape, cut, core);
-            let stain = run(&network, &engine, image.clone(), &plan, &mut |_, _| {});
+        for (cut, times) in (1..=depth + 1).flat_map(|cut| [1, 3].map(|times| (cut, times))) {
+            let plan = Plan::smallest(&network.options, shape, cut, times);
+            let (mut told, mut all) = (Vec::new(), 0);
+            let stain = run(&network, &engine, image.clone(), &plan, &mut |done, of| {
+                told.push(done);
+                all = of;
+            });
             assert_eq!(stain.shape, shape);
             let differences = stain.voxels.iter().zip(&whole).map(|(a, b)| (a - b).abs());
             let largest = differences.fold(0.0, f32::max);
             assert!(largest < 1e-5 * range, "{largest} of {range} by {plan:?}");
+            assert!(told.is_sorted() && told.last() == Some(&all), "{told:?} of {all}");
+            assert!(told.len() >= plan.up.count());
         }
     }
 
     #[test]
     fn every_cut_gives_the_values_of_the_whole() {
-        check(0, [3, 20, 17], [[1, 3, 2], [3, 20, 9]]);
-        check(1, [6, 18, 34], [[2, 3, 5], [3, 9, 1]]);
-        check(2, [8, 20, 76], [[2, 4, 3], [8, 5, 1]]);
-        check(3, [16, 24, 136], [[8, 8, 2], [16, 24, 1]]);
+        check(0, [3, 9, 17]);
+        check(1, [6, 18, 34]);
+        check(2, [8, 20, 60]);
+        check(3, [8, 16, 136]);
     }
 }

@@ -19,9 +19,14 @@ use spotlight_image::grid::voxel_count;
 
 use crate::fnet::{Fnet, FnetOptions};
 
-/// Program, libraries, what the allocator holds back, and the engine's scratch: a few MiB a
-/// thread, for the sixteen threads of a usual machine.
-const PROGRAM_BYTES: u64 = 64 << 20;
+/// The program, its libraries, and what the allocator holds back.
+const PROGRAM_BYTES: u64 = 32 << 20;
+
+/// What a thread takes for itself: the engine's scratch, and buffers for strips of files.
+const THREAD_BYTES: u64 = 4 << 20;
+
+/// The threads of a usual machine. Tiles must not depend on how many there are.
+const THREADS: u64 = 16;
 
 /// The engine packs the weights of the layer that it computes, in two copies of 36 numbers in
 /// place of 27.
@@ -32,9 +37,6 @@ const LONGER_BUFFERS: (u64, u64) = (9, 8);
 
 const FLOAT: u64 = size_of::<f32>() as u64;
 
-/// Bytes a voxel that a stack takes while it is read: as f32, and up to 4 in the type of its file.
-const READING: u64 = 2 * FLOAT;
-
 /// Memory that does not depend on the stack.
 #[must_use]
 pub fn fixed_bytes(network: &Fnet) -> u64 {
@@ -42,7 +44,8 @@ pub fn fixed_bytes(network: &Fnet) -> u64 {
     let convolutions = network.entries().iter().filter(|entry| entry.shape.len() == 5);
     let channel_pairs =
         convolutions.map(|entry| padded(entry.shape[0]) * padded(entry.shape[1])).max();
-    PROGRAM_BYTES + weights + FLOAT * PACKED_NUMBERS * channel_pairs.unwrap_or(0)
+    let program = PROGRAM_BYTES + THREADS * THREAD_BYTES;
+    program + weights + FLOAT * PACKED_NUMBERS * channel_pairs.unwrap_or(0)
 }
 
 /// The grids that a stack takes on its way.
@@ -59,19 +62,21 @@ pub(super) struct Grids {
 }
 
 impl Grids {
-    /// The stain before, being written, and the stack after, being read: as large as this one.
+    /// The stain before, being written, and the stack after, being read, both as large as this
+    /// one; the numbers of a file have up to 4 bytes.
     pub(super) fn neighbours(&self) -> u64 {
-        READING * voxels(self.input) + FLOAT * voxels(self.output)
+        FLOAT * (voxels(self.input) + voxels(self.output))
     }
 
     /// The volumes before and after the network.
     pub(super) fn volumes(&self) -> u64 {
         let Self { input, model, fitted, output } = *self;
         let both = |a: Shape, b: Shape| FLOAT * (voxels(a) + if a == b { 0 } else { voxels(b) });
-        // Raw and standardised signal at first; zooms hold their result and what is between.
-        let before = FLOAT * 2 * voxels(input) + zoom(input, model);
-        let after = FLOAT * voxels(model) + zoom(model, output);
-        before.max(after).max(both(fitted, model))
+        // The raw signal twice at first: in the type of its file, standardised.
+        let raw = 2 * FLOAT * voxels(input);
+        let zooms = [[input, model], [model, output]];
+        let zooms = zooms.map(|[from, to]| FLOAT * voxels(from) + zoom(from, to));
+        zooms.into_iter().fold(raw.max(both(fitted, model)), u64::max)
     }
 }
 
@@ -226,9 +231,12 @@ mod tests {
     fn volumes_count_at_their_fullest_moment() {
         let [input, model, fitted] = [[4, 6, 8], [4, 6, 4], [4, 8, 4]];
         let grids = Grids { input, model, fitted, output: input };
-        assert_eq!(grids.neighbours(), (8 + 4) * 192);
-        // Raw and standardised signal, and the result of the zoom.
-        assert_eq!(grids.volumes(), 4 * (192 + 192 + 96));
+        assert_eq!(grids.neighbours(), (4 + 4) * 192);
+        // Raw and standardised signal.
+        assert_eq!(grids.volumes(), 4 * (192 + 192));
+        let grids = Grids { model: [4, 3, 4], ..grids };
+        // Back to the input by y and x; y grows as much as x and comes second.
+        assert_eq!(grids.volumes(), 4 * 48 + 8 * 96 + 4 * 192);
         let grids = Grids { input: model, model, fitted, output: model };
         assert_eq!(grids.volumes(), 4 * (96 + 128));
     }

@@ -10,6 +10,7 @@
 mod fit;
 mod levels;
 mod memory;
+mod plan;
 mod tiles;
 mod work;
 
@@ -28,7 +29,7 @@ pub use fit::Fit;
 pub use memory::fixed_bytes;
 
 use memory::Grids;
-use tiles::{Budget, Plan};
+use plan::{Budget, Plan};
 
 /// How a stack is stained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,8 +160,7 @@ impl Predictor {
         let resample = options.resample && manifest.prepare.resample;
         let to_um = resample.then_some(manifest.prepare.spacing_um);
         let input = signal.shape;
-        let prepared = prepare_signal(&signal, spacing_um, to_um, name)?;
-        drop(signal);
+        let prepared = prepare_signal(signal, spacing_um, to_um, name)?;
         let model = prepared.shape;
         let plan = self.plan(input, model, options, name)?;
 
@@ -178,7 +178,7 @@ impl Predictor {
             stain.voxels.iter_mut().for_each(to_raw);
         }
         let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, stain.shape));
-        Ok(Prediction { volume: stain, spacing_um, tiles: plan.up_tiles().len() })
+        Ok(Prediction { volume: stain, spacing_um, tiles: plan.up.count() })
     }
 
     /// The tiles that keep to the memory of the options.
@@ -203,7 +203,7 @@ impl Predictor {
         let fixed = fixed_bytes(network) + grids.neighbours();
         let budget =
             Budget { bytes: options.memory_bytes.saturating_sub(fixed), volumes: grids.volumes() };
-        tiles::plan(&network.options, fitted, budget).map_err(|least| Error::Memory {
+        plan::plan(&network.options, fitted, budget).map_err(|least| Error::Memory {
             name: name.to_owned(),
             needed: fixed + least,
             allowed: options.memory_bytes,

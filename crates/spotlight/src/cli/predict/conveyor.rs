@@ -14,7 +14,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use anyhow::Result;
-use spotlight_image::Volume;
 use spotlight_io::{Selection, Voxels, read_stack};
 use spotlight_learn::predict::Prediction;
 
@@ -27,7 +26,8 @@ use crate::record::{Started, input_files};
 /// A stack that has been read.
 struct Read {
     started: Started,
-    signal: Volume<f32>,
+    /// In the type of the file, which often is smaller than f32.
+    voxels: Voxels,
     spacing_um: Option<[f64; 3]>,
 }
 
@@ -84,10 +84,15 @@ fn compute_all(
     stains: &SyncSender<Stained>,
     tell: &mut dyn FnMut(usize, f64),
 ) -> Result<()> {
-    for (index, (job, stack)) in jobs.iter().zip(stacks).enumerate() {
-        let Read { started, signal, spacing_um } = stack?;
+    for (index, job) in jobs.iter().enumerate() {
+        tell(index, 0.0);
+        let Ok(stack) = stacks.recv() else { break };
+        let Read { started, voxels, spacing_um } = stack?;
+        let signal = match voxels {
+            Voxels::F32(volume) => volume,
+            other => other.to_f32(),
+        };
         let mut tell = |done: usize, of: usize| tell(index, done as f64 / of.max(1) as f64);
-        tell(0, 1);
         let (name, before) = (job.input.display().to_string(), Instant::now());
         let Stainer { predictor, engine, settings, .. } = stainer;
         let prediction =
@@ -117,11 +122,7 @@ fn read(job: &Job, stainer: &Stainer<'_>) -> Result<Read> {
     if stainer.predictor.model.manifest.prepare.resample && spacing_um.is_none() {
         return Err(missing_spacing(&job.input));
     }
-    let signal = match stack.voxels {
-        Voxels::F32(volume) => volume,
-        other => other.to_f32(),
-    };
-    Ok(Read { started, signal, spacing_um })
+    Ok(Read { started, voxels: stack.voxels, spacing_um })
 }
 
 /// The error of a file that gives no voxel size.

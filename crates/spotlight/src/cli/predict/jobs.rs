@@ -1,5 +1,6 @@
 //! Which stacks are stained and where each stain is written, checked before anything is read.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -58,20 +59,22 @@ pub fn output_name(input: &Path) -> String {
 
 /// Refuses outputs that exist, that are inputs, or that two inputs share.
 fn check(jobs: &[Job], overwrite: bool) -> Result<()> {
-    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
-    };
-    for (index, job) in jobs.iter().enumerate() {
+    // As they are named and as the system knows them: one file may have several names.
+    let known = |path: &Path| path.canonicalize().ok();
+    let mut inputs: HashSet<PathBuf> = jobs.iter().map(|job| job.input.clone()).collect();
+    inputs.extend(jobs.iter().filter_map(|job| known(&job.input)));
+    let mut writers: HashMap<&Path, &Job> = HashMap::new();
+    for job in jobs {
         let output = job.output.display();
-        if let Some(other) = jobs[..index].iter().find(|other| other.output == job.output) {
+        if let Some(other) = writers.insert(&job.output, job) {
             let (one, two) = (other.input.display(), job.input.display());
             return Err(wrong_use(
                 format!("{one} and {two} would both be written to {output}"),
                 "stain them one by one, or rename one of them",
             ));
         }
-        if jobs.iter().any(|other| same(&other.input, &job.output)) {
+        let names = [Some(job.output.clone()), known(&job.output)];
+        if names.into_iter().flatten().any(|name| inputs.contains(&name)) {
             return Err(wrong_use(
                 format!("{output} would replace an input"),
                 "choose another folder for the output",

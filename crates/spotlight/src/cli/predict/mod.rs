@@ -54,7 +54,7 @@ pub struct Options {
     /// Write at the voxel size of the model, not of the input
     #[arg(long)]
     pub keep_model_spacing: bool,
-    /// Memory that one stack may take; larger ones are stained in tiles
+    /// Memory that the program may take; larger stacks are stained in tiles
     #[arg(long, value_name = "AMOUNT", default_value = "4GiB", value_parser = values::bytes)]
     pub memory: u64,
     /// Replace files that exist
