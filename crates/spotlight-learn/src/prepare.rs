@@ -220,20 +220,23 @@ pub fn prepare_all(
 }
 
 /// Standardises a signal by its own mean and standard deviation and zooms it, as for
-/// training, from its voxel size to `to_um`, where that is given.
+/// training, from its voxel size to `to_um`, where that is given. The raw signal is freed
+/// before the zoom.
 ///
 /// # Errors
 ///
 /// Those of [`prepare`] that concern the signal.
 pub fn prepare_signal(
-    signal: &Volume<f32>,
+    signal: Volume<f32>,
     spacing_um: Option<[f64; 3]>,
     to_um: Option<[f64; 3]>,
     name: &str,
 ) -> Result<Volume<f32>, Error> {
-    let moments = checked_moments(signal, "signal", name)?;
+    let moments = checked_moments(&signal, "signal", name)?;
     let shape = model_shape(signal.shape, spacing_um, to_um, name)?;
-    Ok(zoom_to(standardise(signal, moments.mean, moments.std), shape))
+    let standardised = standardise(&signal, moments.mean, moments.std);
+    drop(signal);
+    Ok(zoom_to(standardised, shape))
 }
 
 /// Mean and standard deviation of a stack that is finite and not constant.
@@ -392,7 +395,7 @@ mod tests {
     fn a_constant_stack_of_any_value_is_refused() {
         for value in [0.1, 1e-30, 65_535.0, -3.7] {
             let stack = Volume::filled([3, 5, 7], value);
-            assert!(prepare_signal(&stack, None, None, "b.tif").is_err());
+            assert!(prepare_signal(stack, None, None, "b.tif").is_err());
         }
     }
 

@@ -4,6 +4,7 @@
 
 use spotlight_engine::{Engine, EngineOptions, Tensor};
 use spotlight_image::{Shape, Volume};
+use spotlight_learn::Error;
 use spotlight_learn::fnet::{EntryKind, Fnet, FnetOptions};
 use spotlight_learn::model_file::{Model, ModelManifest, Ranges};
 use spotlight_learn::predict::{
@@ -30,7 +31,7 @@ fn predictor(width: usize, depth: usize) -> Predictor {
         }
     }
     let shape = [8, 16, 16];
-    let signal = prepare_signal(&stack(shape), None, None, "a").unwrap();
+    let signal = prepare_signal(stack(shape), None, None, "a").unwrap();
     for _ in 0..30 {
         let input = Tensor::from_planar(1, 1, shape, &signal.voxels);
         let _ = network.forward_train(&engine(), input);
@@ -58,6 +59,7 @@ fn stack(shape: Shape) -> Volume<f32> {
 
 fn predict(predictor: &Predictor, stack: &Volume<f32>, options: &PredictOptions) -> Prediction {
     let progress = &mut |_, _| {};
+    let stack = stack.clone();
     predictor.predict(&engine(), stack, Some([0.29; 3]), "cells.tif", options, progress).unwrap()
 }
 
@@ -71,46 +73,66 @@ fn difference(a: &Volume<f32>, b: &Volume<f32>) -> f32 {
     a.voxels.iter().zip(&b.voxels).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
+/// The least memory with which a stack can be stained.
+fn least_memory(predictor: &Predictor, stack: &Volume<f32>) -> u64 {
+    let options = PredictOptions { memory_bytes: 1, ..PredictOptions::default() };
+    let (stack, spacing_um, progress) = (stack.clone(), Some([0.29; 3]), &mut |_, _| {});
+    match predictor.predict(&engine(), stack, spacing_um, "cells.tif", &options, progress) {
+        Err(Error::Memory { needed, allowed: 1, .. }) => needed,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Stains with the least memory and with so many bytes more, each time in fewer tiles, and compares
+/// with the stain in one piece.
 #[track_caller]
-fn check_tiles(depth: usize, shape: Shape, memory_bytes: u64, least_tiles: usize) {
-    let (predictor, stack) = (predictor(2, depth), stack(shape));
+fn check_tiles(width: usize, depth: usize, shape: Shape, more: &[u64]) {
+    let (predictor, stack) = (predictor(width, depth), stack(shape));
     let whole = predict(&predictor, &stack, &PredictOptions::default());
     assert_eq!((whole.tiles, whole.volume.shape), (1, shape));
-    let options = PredictOptions { memory_bytes, ..PredictOptions::default() };
-    let mut told = Vec::new();
-    let tiled = predictor
-        .predict(
-            &engine(),
-            &stack,
-            None,
-            "cells.tif",
-            &PredictOptions { resample: false, ..options },
-            &mut |done, of| {
-                told.push((done, of));
-            },
-        )
-        .unwrap();
-    assert!(tiled.tiles >= least_tiles, "{} tiles", tiled.tiles);
-    assert_eq!(told, (1..=tiled.tiles).map(|done| (done, tiled.tiles)).collect::<Vec<_>>());
-    let (difference, range) = (difference(&whole.volume, &tiled.volume), range(&whole.volume));
+    let range = range(&whole.volume);
     assert!(range > 0.5, "the stain has no contrast: {range}");
-    assert!(difference < 1e-4 * range, "{difference} of {range} in {} tiles", tiled.tiles);
+    let least = least_memory(&predictor, &stack);
+    let mut counts = Vec::new();
+    for more in more {
+        let memory_bytes = least + more;
+        let options = PredictOptions { memory_bytes, resample: false, ..PredictOptions::default() };
+        let (mut told, mut all) = (vec![0], 0);
+        let mut progress = |done, of| {
+            told.push(done);
+            all = of;
+        };
+        let tiled = predictor
+            .predict(&engine(), stack.clone(), None, "cells.tif", &options, &mut progress)
+            .unwrap();
+        counts.push(tiled.tiles);
+        assert!(told.is_sorted() && told.last() == Some(&all), "{told:?} of {all}");
+        assert!(told.len() > tiled.tiles, "{told:?}");
+        let difference = difference(&whole.volume, &tiled.volume);
+        assert!(difference < 1e-4 * range, "{difference} of {range} in {} tiles", tiled.tiles);
+    }
+    assert!(counts.is_sorted_by(|a, b| a > b) && counts.last() > Some(&1), "{counts:?}");
+}
+
+#[test]
+fn tiles_equal_the_whole_at_depth_0() {
+    check_tiles(2, 0, [5, 20, 31], &[0, 200_000]);
 }
 
 #[test]
 fn tiles_equal_the_whole_at_depth_1() {
-    check_tiles(1, [19, 50, 37], 6_000_000, 4);
+    check_tiles(2, 1, [19, 50, 37], &[0, 500_000, 2_000_000]);
 }
 
 #[test]
 fn tiles_equal_the_whole_at_depth_2() {
-    check_tiles(2, [19, 50, 67], 22_000_000, 2);
-    check_tiles(2, [6, 21, 150], 5_000_000, 3);
+    check_tiles(2, 2, [19, 50, 67], &[0, 500_000, 2_000_000, 5_000_000]);
+    check_tiles(18, 2, [6, 21, 150], &[0, 1_000_000]);
 }
 
 #[test]
 fn tiles_equal_the_whole_at_depth_3() {
-    check_tiles(3, [9, 25, 211], 25_000_000, 3);
+    check_tiles(2, 3, [9, 25, 211], &[0, 500_000, 2_000_000, 4_000_000]);
 }
 
 /// What a tile at the border of the halo must not do: depend on voxels further away.
@@ -146,7 +168,7 @@ fn too_little_memory_is_named() {
     let (predictor, stack) = (predictor(2, 1), stack([8, 8, 64]));
     let progress = &mut |_, _| {};
     let result =
-        predictor.predict(&engine(), &stack, Some([0.29; 3]), "cells.tif", &options, progress);
+        predictor.predict(&engine(), stack, Some([0.29; 3]), "cells.tif", &options, progress);
     let message = result.unwrap_err().to_string();
     assert!(message.contains("cells.tif") && message.contains("50000"), "{message}");
 }
@@ -180,7 +202,8 @@ fn the_stain_comes_back_on_the_grid_of_the_input() {
     let run = |grid| {
         let options = PredictOptions { grid, ..PredictOptions::default() };
         let progress = &mut |_, _| {};
-        predictor.predict(&engine(), &stack, Some(spacing_um), "a", &options, progress).unwrap()
+        let stack = stack.clone();
+        predictor.predict(&engine(), stack, Some(spacing_um), "a", &options, progress).unwrap()
     };
     let input = run(OutputGrid::Input);
     assert_eq!((input.volume.shape, input.spacing_um), ([10, 30, 41], Some(spacing_um)));
@@ -202,7 +225,7 @@ fn the_stain_comes_back_on_the_grid_of_the_input() {
 fn the_network_sees_the_standardised_stack() {
     let (predictor, stack) = (predictor(2, 1), stack([4, 6, 8]));
     let stain = predict(&predictor, &stack, &PredictOptions::default()).volume;
-    let signal = prepare_signal(&stack, None, None, "a").unwrap();
+    let signal = prepare_signal(stack.clone(), None, None, "a").unwrap();
     let input = Tensor::from_planar(1, 1, [4, 6, 8], &signal.voxels);
     assert_eq!(stain.voxels, predictor.model.network.forward_eval(&engine(), &input).to_planar());
     // Gain and offset of the camera do not matter.
@@ -235,7 +258,7 @@ fn check_refused(change: impl FnOnce(&mut Volume<f32>), spacing_um: Option<[f64;
     change(&mut stack);
     let (predictor, options) = (predictor(2, 1), PredictOptions::default());
     let progress = &mut |_, _| {};
-    let result = predictor.predict(&engine(), &stack, spacing_um, "cells.tif", &options, progress);
+    let result = predictor.predict(&engine(), stack, spacing_um, "cells.tif", &options, progress);
     let message = result.unwrap_err().to_string();
     assert!(message.contains("cells.tif") && message.contains(part), "{message}");
 }

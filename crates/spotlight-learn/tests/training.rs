@@ -255,8 +255,8 @@ fn a_trained_model_stains_by_its_file_alone() {
         let (signal, options) = (Balls(7..8).load(0).unwrap().signal, PredictOptions::default());
         let stain = |predictor: &Predictor| {
             let progress = &mut |_, _| {};
-            let spacing_um = Some([0.29; 3]);
-            predictor.predict(&engine(2), &signal, spacing_um, "balls", &options, progress).unwrap()
+            let (signal, spacing_um) = (signal.clone(), Some([0.29; 3]));
+            predictor.predict(&engine(2), signal, spacing_um, "balls", &options, progress).unwrap()
         };
         let stain_of_file = stain(&predictor);
         assert_eq!(stain_of_file.volume, stain(&Predictor { model }).volume);

@@ -2,6 +2,8 @@
 //!
 //! Each normalisation has fixed statistics, so it is folded into the convolution before it.
 
+use std::borrow::Borrow;
+
 use spotlight_engine::{
     Activation, Engine, FixedConvolution, Kind, ScaleShift, Statistics, Tensor,
 };
@@ -49,22 +51,38 @@ impl<'a> FixedFnet<'a> {
     #[must_use]
     pub fn forward(&self, engine: &Engine, input: &Tensor) -> Tensor {
         self.network.check_input(input);
-        let top = level(engine, &self.top, input);
+        let top = predict_level(engine, &self.top, input, None);
         engine.fixed(&[read(&top)], &self.output)
     }
 }
 
-/// Predicts a level; tensors are freed as soon as they have been read.
-fn level(engine: &Engine, fixed: &FixedLevel<'_>, input: &Tensor) -> Tensor {
-    let pair = |layers: &[FixedConvolution<'_>; 2], inputs: &[Activation<'_>]| {
-        let first = engine.fixed(inputs, &layers[0]);
-        engine.fixed(&[read(&first)], &layers[1])
+/// What is known of a level below, so that it need not be computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// How many levels below.
+    pub(crate) levels_down: usize,
+    /// Makes its output.
+    pub(crate) output: &'a dyn Fn() -> Tensor,
+}
+
+/// Predicts a level with all below it, or down to what is known. What has been read is freed at
+/// once, the input, too, if it is not borrowed.
+pub(crate) fn predict_level(
+    engine: &Engine,
+    level: &FixedLevel<'_>,
+    input: impl Borrow<Tensor>,
+    known: Option<Known<'_>>,
+) -> Tensor {
+    let skip = predict_pair(engine, &level.more, input);
+    let Some(lower) = &level.lower else { return skip };
+    let deep = match known {
+        Some(Known { levels_down: 1, output }) => output(),
+        _ => {
+            let down = engine.fixed(&[read(&skip)], &lower.down);
+            let known = known.map(|known| Known { levels_down: known.levels_down - 1, ..known });
+            predict_level(engine, &lower.level, down, known)
+        }
     };
-    let skip = pair(&fixed.more, &[read(input)]);
-    let Some(lower) = &fixed.lower else { return skip };
-    let down = engine.fixed(&[read(&skip)], &lower.down);
-    let deep = level(engine, &lower.level, &down);
-    drop(down);
     let up = engine.fixed(&[read(&deep)], &lower.up);
     drop(deep);
     // The first of the two reads skip and up; the second needs neither any more.
@@ -73,7 +91,18 @@ fn level(engine: &Engine, fixed: &FixedLevel<'_>, input: &Tensor) -> Tensor {
     engine.fixed(&[read(&first)], &lower.less[1])
 }
 
-fn read(tensor: &Tensor) -> Activation<'_> {
+/// Two convolutions, one after the other.
+pub(crate) fn predict_pair(
+    engine: &Engine,
+    layers: &[FixedConvolution<'_>; 2],
+    input: impl Borrow<Tensor>,
+) -> Tensor {
+    let first = engine.fixed(&[read(input.borrow())], &layers[0]);
+    drop(input);
+    engine.fixed(&[read(&first)], &layers[1])
+}
+
+pub(crate) fn read(tensor: &Tensor) -> Activation<'_> {
     Activation { tensor, normalise: None }
 }
 

@@ -34,6 +34,7 @@ use spotlight_engine::{Activation, Engine, Tensor};
 
 pub use describe::{LayerShape, layer_shapes};
 pub use fixed::FixedFnet;
+pub(crate) use fixed::{FixedLevel, Known, predict_level, predict_pair, read};
 pub use parameters::{Entry, EntryKind};
 pub use receptive_field::receptive_field_halo;
 

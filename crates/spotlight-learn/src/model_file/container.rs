@@ -21,7 +21,9 @@ pub(super) const WEIGHT_BYTES: usize = size_of::<f32>();
 /// Writes manifest and weights to a file that appears when it is whole.
 pub(super) fn write(path: &Path, manifest: &str, network: &Fnet) -> Result<(), Error> {
     let weights = weight_bytes(network);
-    let header = header(manifest, &checksum(manifest, &weights), network);
+    let mut checksum = Checksum::of(manifest);
+    checksum.update(&weights);
+    let header = header(manifest, &checksum.text(), network);
     let length = (header.len() as u64).to_le_bytes();
     write_whole(path, &[&length, header.as_bytes(), &weights])
 }
@@ -37,12 +39,22 @@ fn weight_bytes(network: &Fnet) -> Vec<u8> {
     bytes
 }
 
-/// SHA-256 of the manifest followed by the weights, in hexadecimal digits.
-pub(super) fn checksum(manifest: &str, weights: &[u8]) -> String {
-    let mut digest = Sha256::new();
-    digest.update(manifest);
-    digest.update(weights);
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of the manifest followed by the weights, which may come in pieces.
+pub(super) struct Checksum(Sha256);
+
+impl Checksum {
+    pub(super) fn of(manifest: &str) -> Self {
+        Self(Sha256::new_with_prefix(manifest))
+    }
+
+    pub(super) fn update(&mut self, weights: &[u8]) {
+        self.0.update(weights);
+    }
+
+    /// In hexadecimal digits.
+    pub(super) fn text(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 fn header(manifest: &str, checksum: &str, network: &Fnet) -> String {

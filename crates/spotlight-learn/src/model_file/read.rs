@@ -1,6 +1,7 @@
 //! Reading a model file, trusting none of its numbers before they were checked.
 //!
-//! Nothing is allocated that is larger than the file itself.
+//! Nothing is allocated that is larger than the file itself, and the weights only once: they are
+//! read piece by piece into the network, and hashed on the way.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::container::{WEIGHT_BYTES, checksum};
+use super::container::{Checksum, WEIGHT_BYTES};
 use super::{CHECKSUM_KEY, FORMAT, MANIFEST_KEY, Model, ModelManifest, WRITTEN_ONLY};
 use crate::error::Error;
 use crate::fnet::{Entry, Fnet, FnetOptions};
@@ -21,6 +22,9 @@ const MAX_HEADER: u64 = 16 << 20;
 /// Limits that no network reaches but a damaged number may.
 const MAX_CHANNELS: usize = 1 << 12;
 const MAX_DEPTH: usize = 10;
+
+/// Numbers that are read at a time: they are still in the cache when they are hashed.
+const PIECE: usize = 64 << 10;
 
 /// The header of a safetensors file.
 #[derive(Deserialize)]
@@ -65,7 +69,8 @@ pub(super) fn read_from(mut file: impl Read, size: u64, path: &Path) -> Result<M
     let manifest = parse_manifest(path, manifest_text)?;
     check_options(path, &manifest.network)?;
     let entries = Fnet::entries_of(&manifest.network);
-    let end = header_end + check_table(path, &entries, &header.tensors)?;
+    let (entries, length) = check_table(path, &entries, &header.tensors)?;
+    let end = header_end + length;
     if size < end {
         return Err(Error::Truncated { path: path.to_owned(), expected: end, found: size });
     }
@@ -73,19 +78,34 @@ pub(super) fn read_from(mut file: impl Read, size: u64, path: &Path) -> Result<M
         return Err(damaged(path, format!("it has {} bytes too many", size - end)));
     }
 
-    let mut weights = vec![0; (end - header_end) as usize];
-    file.read_exact(&mut weights).map_err(failed)?;
-    if checksum(manifest_text, &weights) != metadata(path, &header, CHECKSUM_KEY)? {
+    let mut network = Fnet::zeroed(&manifest.network);
+    let checksum = read_weights(file, manifest_text, &entries, &mut network).map_err(failed)?;
+    if checksum != metadata(path, &header, CHECKSUM_KEY)? {
         return Err(damaged(path, "its content does not have the checksum in its header".into()));
     }
-    let mut network = Fnet::zeroed(&manifest.network);
-    for entry in &entries {
-        let [from, to] = header.tensors[&entry.name].data_offsets;
-        let words = weights[from as usize..to as usize].as_chunks::<WEIGHT_BYTES>().0;
-        let values = words.iter().map(|word| f32::from_le_bytes(*word));
-        network.values_mut(entry).iter_mut().zip(values).for_each(|(to, value)| *to = value);
-    }
     Ok(Model { manifest, network })
+}
+
+/// Fills the tensors of a network, in the order of the file, and gives the checksum of what was
+/// read.
+fn read_weights(
+    mut file: impl Read,
+    manifest: &str,
+    entries: &[&Entry],
+    network: &mut Fnet,
+) -> std::io::Result<String> {
+    let mut checksum = Checksum::of(manifest);
+    let mut bytes = vec![0; PIECE * WEIGHT_BYTES];
+    for entry in entries {
+        for values in network.values_mut(entry).chunks_mut(PIECE) {
+            let bytes = &mut bytes[..values.len() * WEIGHT_BYTES];
+            file.read_exact(bytes)?;
+            checksum.update(bytes);
+            let words = bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word));
+            values.iter_mut().zip(words).for_each(|(to, value)| *to = value);
+        }
+    }
+    Ok(checksum.text())
 }
 
 /// Where the header ends, if its length makes sense for a file of this size.
@@ -132,12 +152,12 @@ fn check_options(path: &Path, options: &FnetOptions) -> Result<(), Error> {
 }
 
 /// Checks that the table holds the tensors of the network and nothing else, one after the
-/// other; returns the number of their bytes.
-fn check_table(
+/// other; returns them in the order of the file, and the number of their bytes.
+fn check_table<'a>(
     path: &Path,
-    entries: &[Entry],
+    entries: &'a [Entry],
     tensors: &BTreeMap<String, Place>,
-) -> Result<u64, Error> {
+) -> Result<(Vec<&'a Entry>, u64), Error> {
     let mut places = Vec::with_capacity(entries.len());
     for entry in entries {
         let name = &entry.name;
@@ -151,20 +171,21 @@ fn check_table(
                 format!("{name} is {dtype} {shape:?}, the network needs F32 {:?}", entry.shape),
             ));
         }
-        places.push((place.data_offsets, (entry.range.len() * WEIGHT_BYTES) as u64, name));
+        places.push((place.data_offsets, entry));
     }
     if let Some(name) = tensors.keys().find(|name| !entries.iter().any(|e| e.name == **name)) {
         return Err(damaged(path, format!("the tensor {name} is not part of the network")));
     }
-    places.sort_unstable();
+    places.sort_by_key(|(place, _)| *place);
     let mut end = 0;
-    for ([from, to], length, name) in places {
-        if from != end || to.checked_sub(from) != Some(length) {
+    for ([from, to], Entry { name, range, .. }) in &places {
+        let length = (range.len() * WEIGHT_BYTES) as u64;
+        if *from != end || to.checked_sub(*from) != Some(length) {
             return Err(damaged(path, format!("{name} does not lie where it should")));
         }
-        end = to;
+        end = *to;
     }
-    Ok(end)
+    Ok((places.into_iter().map(|(_, entry)| entry).collect(), end))
 }
 
 fn not_a_model(path: &Path, reason: String) -> Error {

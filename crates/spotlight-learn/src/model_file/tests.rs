@@ -122,7 +122,9 @@ fn with_manifest(bytes: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> V
     let mut manifest = serde_json::from_str(text).unwrap();
     change(&mut manifest);
     let text = manifest.to_string();
-    let checksum = super::container::checksum(&text, &bytes[end..]);
+    let mut checksum = super::container::Checksum::of(&text);
+    checksum.update(&bytes[end..]);
+    let checksum = checksum.text();
     header["__metadata__"] = json!({ "spotlight": text, "spotlight_sha256": checksum });
     let header = header.to_string();
     let length = (header.len() as u64).to_le_bytes();

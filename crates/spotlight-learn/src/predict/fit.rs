@@ -19,13 +19,8 @@ pub enum Fit {
     Crop,
 }
 
-/// A fitted stack, and how to undo the fit.
-pub(super) struct Fitted {
-    pub(super) volume: Volume<f32>,
-    undo: Undo,
-}
-
-enum Undo {
+/// How to bring what was computed for a fitted stack back to the grid of the stack before.
+pub(super) enum Undo {
     /// Take this region of the fitted grid.
     Crop(Region),
     /// Lay the fitted grid at this voxel of a grid of this shape.
@@ -43,31 +38,35 @@ impl Fit {
     }
 
     /// Brings a stack to multiples of `multiple`; [`Fit::shape`] must give a shape.
-    pub(super) fn apply(self, stack: &Volume<f32>, multiple: usize) -> Fitted {
+    pub(super) fn apply(self, stack: Volume<f32>, multiple: usize) -> (Volume<f32>, Undo) {
         let padded = |border| {
             let padding = pad_to_multiple(stack.shape, multiple);
-            Fitted { volume: pad(stack, &padding, border), undo: Undo::Crop(padding.inner) }
+            (pad(&stack, &padding, border), Undo::Crop(padding.inner))
         };
+        if stack.shape.iter().all(|length| length.is_multiple_of(multiple)) {
+            let all = Region { start: [0; 3], shape: stack.shape };
+            return (stack, Undo::Crop(all));
+        }
         match self {
             Self::Mirror => padded(Border::Mirror),
             Self::Zero => padded(Border::Constant(0.0)),
             Self::Crop => {
                 let region = crop_to_multiple(stack.shape, multiple, None);
-                let undo = Undo::Paste(region.start, stack.shape);
-                Fitted { volume: stack.crop(region), undo }
+                (stack.crop(region), Undo::Paste(region.start, stack.shape))
             }
         }
     }
 }
 
-impl Fitted {
+impl Undo {
     /// A prediction for the fitted stack, on the grid of the stack before.
-    pub(super) fn undo(&self, prediction: &Volume<f32>) -> Volume<f32> {
-        match self.undo {
-            Undo::Crop(region) => prediction.crop(region),
-            Undo::Paste(start, shape) => {
+    pub(super) fn apply(self, prediction: Volume<f32>) -> Volume<f32> {
+        match self {
+            Self::Crop(region) if region.shape == prediction.shape => prediction,
+            Self::Crop(region) => prediction.crop(region),
+            Self::Paste(start, shape) => {
                 let mut whole = Volume::filled(shape, 0.0);
-                whole.paste(start, prediction);
+                whole.paste(start, &prediction);
                 whole
             }
         }
@@ -82,11 +81,11 @@ mod tests {
     fn check(fit: Fit, row: &[f32], multiple: usize, fitted: &[f32], back: &[f32]) {
         let shape = [multiple, multiple, row.len()];
         let stack = Volume::from_fn(shape, |[_, _, x]| row[x]);
-        let found = fit.apply(&stack, multiple);
-        assert_eq!(fit.shape(shape, multiple), Some(found.volume.shape));
-        assert_eq!(found.volume.voxels[..fitted.len()], *fitted);
-        assert_eq!(found.volume.shape, [multiple, multiple, fitted.len()]);
-        let undone = found.undo(&found.volume);
+        let (found, undo) = fit.apply(stack, multiple);
+        assert_eq!(fit.shape(shape, multiple), Some(found.shape));
+        assert_eq!(found.voxels[..fitted.len()], *fitted);
+        assert_eq!(found.shape, [multiple, multiple, fitted.len()]);
+        let undone = undo.apply(found);
         assert_eq!(undone.shape, shape);
         assert_eq!(undone.voxels[..row.len()], *back);
     }

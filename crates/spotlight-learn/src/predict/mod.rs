@@ -8,28 +8,35 @@
 //! - A. A. Kalinin et al. (2025): no prediction of Spotlight is below 0 (figure 3a).
 
 mod fit;
+mod levels;
+mod memory;
+mod plan;
 mod tiles;
+mod work;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use spotlight_engine::Engine;
-use spotlight_image::grid::voxel_count;
 use spotlight_image::resample::{Order, zoom};
 use spotlight_image::{Shape, Volume};
 
 use crate::error::Error;
-use crate::fnet::{Fnet, FnetOptions};
 use crate::model_file::Model;
 use crate::prepare::prepare_signal;
 
 pub use fit::Fit;
+pub use memory::fixed_bytes;
+
+use memory::Grids;
+use plan::{Budget, Plan};
 
 /// How a stack is stained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PredictOptions {
-    /// Bytes of memory that one stack may take; a stack that needs more is cut into tiles.
+    /// Bytes of memory that the program may take while it stains a stack, writes one before and
+    /// reads one after; a stack that needs more is cut into tiles.
     pub memory_bytes: u64,
     /// How a stack is brought to a size that the network can halve.
     pub fit: Fit,
@@ -108,10 +115,10 @@ impl Predictor {
         Ok(Self { model: Model::read(path)? })
     }
 
-    /// Stains a stack.
+    /// Stains a stack, whose memory is freed as soon as it has been read.
     ///
     /// `spacing_um` is the voxel size of the stack, `name` is how errors name it.
-    /// `progress` learns after every tile how many of how many are done.
+    /// `progress` learns after every tile how many of how many multiply-adds are done.
     ///
     /// # Errors
     ///
@@ -135,15 +142,15 @@ impl Predictor {
     /// let (engine, options) = (Engine::new(&EngineOptions::default())?, PredictOptions::default());
     /// let spacing_um = Some([0.29; 3]);
     /// let stain =
-    ///     predictor.predict(&engine, &stack, spacing_um, "cells.tif", &options, &mut |_, _| {})?;
-    /// assert_eq!(stain.volume.shape, stack.shape);
+    ///     predictor.predict(&engine, stack, spacing_um, "cells.tif", &options, &mut |_, _| {})?;
+    /// assert_eq!(stain.volume.shape, [3, 9, 11]);
     /// assert!(stain.volume.voxels.iter().all(|voxel| *voxel >= 0.0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn predict(
         &self,
         engine: &Engine,
-        signal: &Volume<f32>,
+        signal: Volume<f32>,
         spacing_um: Option<[f64; 3]>,
         name: &str,
         options: &PredictOptions,
@@ -152,32 +159,17 @@ impl Predictor {
         let Model { manifest, network } = &self.model;
         let resample = options.resample && manifest.prepare.resample;
         let to_um = resample.then_some(manifest.prepare.spacing_um);
+        let input = signal.shape;
         let prepared = prepare_signal(signal, spacing_um, to_um, name)?;
-        let model_grid = prepared.shape;
-        let multiple = network.options.divisor();
-        let shape = options.fit.shape(model_grid, multiple).ok_or_else(|| {
-            let problem = format!(
-                "its {model_grid:?} voxels (z, y, x, at the voxel size of the model) leave nothing \
-                 when cropped to multiples of {multiple}; mirror it instead"
-            );
-            Error::Stack { name: name.to_owned(), problem }
-        })?;
-        let plan = plan(network, shape, signal.shape, options, name)?;
+        let model = prepared.shape;
+        let plan = self.plan(input, model, options, name)?;
 
-        let fitted = options.fit.apply(&prepared, multiple);
-        drop(prepared);
-        let mut tiles = 0;
-        let mut count = |done: usize, of: usize| {
-            tiles = of;
-            progress(done, of);
-        };
-        let stain = tiles::run(network, engine, &fitted.volume, plan.core, &mut count);
-        let mut stain = fitted.undo(&stain);
-        drop(fitted);
+        let (fitted, undo) = options.fit.apply(prepared, network.options.divisor());
+        let stain = levels::run(network, engine, fitted, &plan, progress);
+        let mut stain = undo.apply(stain);
         self.clip(&mut stain, options);
-        let on_input_grid = options.grid == OutputGrid::Input;
-        if on_input_grid && model_grid != signal.shape {
-            stain = zoom(&stain, signal.shape, Order::Cubic);
+        if options.grid == OutputGrid::Input && model != input {
+            stain = zoom(&stain, input, Order::Cubic);
             self.clip(&mut stain, options); // splines overshoot
         }
         if options.intensities == Intensities::Training {
@@ -185,8 +177,37 @@ impl Predictor {
                 |voxel: &mut f32| *voxel = manifest.ranges.to_raw(f64::from(*voxel)) as f32;
             stain.voxels.iter_mut().for_each(to_raw);
         }
-        let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, signal.shape, stain.shape));
-        Ok(Prediction { volume: stain, spacing_um, tiles })
+        let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, stain.shape));
+        Ok(Prediction { volume: stain, spacing_um, tiles: plan.up.count() })
+    }
+
+    /// The tiles that keep to the memory of the options.
+    fn plan(
+        &self,
+        input: Shape,
+        model: Shape,
+        options: &PredictOptions,
+        name: &str,
+    ) -> Result<Plan, Error> {
+        let network = &self.model.network;
+        let multiple = network.options.divisor();
+        let fitted = options.fit.shape(model, multiple).ok_or_else(|| {
+            let problem = format!(
+                "its {model:?} voxels (z, y, x, at the voxel size of the model) leave nothing \
+                 when cropped to multiples of {multiple}; mirror it instead"
+            );
+            Error::Stack { name: name.to_owned(), problem }
+        })?;
+        let output = if options.grid == OutputGrid::Input { input } else { model };
+        let grids = Grids { input, model, fitted, output };
+        let fixed = fixed_bytes(network) + grids.neighbours();
+        let budget =
+            Budget { bytes: options.memory_bytes.saturating_sub(fixed), volumes: grids.volumes() };
+        plan::plan(&network.options, fitted, budget).map_err(|least| Error::Memory {
+            name: name.to_owned(),
+            needed: fixed + least,
+            allowed: options.memory_bytes,
+        })
     }
 
     /// Raises what is below the least value that the model's targets are meant to have.
@@ -195,41 +216,6 @@ impl Predictor {
             stain.voxels.iter_mut().for_each(|voxel| *voxel = voxel.max(least as f32));
         }
     }
-}
-
-/// The tiles that keep to the memory of the options.
-fn plan(
-    network: &Fnet,
-    shape: Shape,
-    input: Shape,
-    options: &PredictOptions,
-    name: &str,
-) -> Result<tiles::Plan, Error> {
-    let too_little = |needed: u64| Error::Memory {
-        name: name.to_owned(),
-        needed,
-        allowed: options.memory_bytes,
-    };
-    let weights = 4 * (network.parameters.len() + network.buffers.len()) as u64;
-    // The input and the result on its grid; signal, fitted signal, tile and stain on the other.
-    let volumes = 4 * (2 * voxel_count(input) + 4 * voxel_count(shape)) as u64;
-    let per_voxel = bytes_per_voxel(&network.options);
-    let left = options.memory_bytes.saturating_sub(weights + volumes);
-    let limit = usize::try_from(left / per_voxel).unwrap_or(usize::MAX);
-    let (halo, multiple) = (network.options.halo(), network.options.divisor());
-    tiles::plan(shape, halo, multiple, limit)
-        .map_err(|smallest| too_little(weights + volumes + per_voxel * smallest as u64))
-}
-
-/// Bytes that the network holds for a voxel of its input at its fullest.
-///
-/// That is in the last pair of convolutions at full resolution: the input, the skip, what
-/// came up from below and the two outputs, each in blocks of 16 channels. The levels
-/// below hold less by then, and before it they add at most what two of these take.
-fn bytes_per_voxel(options: &FnetOptions) -> u64 {
-    let block = |channels: usize| channels.next_multiple_of(16) as u64;
-    let planar = 2;
-    4 * (block(options.in_channels) + 4 * block(options.width) + planar)
 }
 
 /// Voxel size after a corner-aligned zoom: the outermost voxel centres stay where they are.

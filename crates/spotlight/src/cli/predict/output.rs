@@ -1,0 +1,76 @@
+//! What is written of a stack: the stain, and beside it its record.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use spotlight_io::{OutputChannel, Voxels, WriteOptions, atomic, write_ome_tiff};
+use spotlight_learn::predict::{Prediction, Predictor};
+
+use super::Stainer;
+use super::conveyor::Stained;
+use super::jobs::Job;
+use crate::record::{InputFile, input_files};
+
+/// Writes a stain and its record; `model` is the file of the model as the record names it.
+pub(super) fn write_stain(
+    job: &Job,
+    stained: Stained,
+    model: &[InputFile],
+    stainer: &Stainer<'_>,
+) -> Result<()> {
+    let Stained { started, input_spacing_um, prediction, seconds } = stained;
+    let (tiles, output_spacing_um) = (prediction.tiles, prediction.spacing_um);
+    write(stainer.predictor, prediction, &job.output, stainer.overwrite)?;
+
+    let engine = stainer.engine;
+    let mut record = started.record(engine);
+    record.inputs = [model, &input_files([job.input.as_path()])?].concat();
+    record.outputs = job.output.file_name().map(PathBuf::from).into_iter().collect();
+    record.details = json!({
+        "channel": job.channel.as_ref().map(ToString::to_string),
+        "input_spacing_um": input_spacing_um,
+        "output_spacing_um": output_spacing_um,
+        "tiles": tiles,
+        "prediction_seconds": (seconds * 1e3).round() / 1e3,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "options": stainer.settings,
+    });
+    let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
+    Ok(atomic::write_bytes(&record_path(&job.output), &text, true)?)
+}
+
+/// Writes a prediction as OME-TIFF, with a note on the model that made it.
+///
+/// # Errors
+///
+/// When the file is in the way or cannot be written.
+pub fn write(
+    predictor: &Predictor,
+    prediction: Prediction,
+    path: &Path,
+    overwrite: bool,
+) -> Result<()> {
+    let manifest = &predictor.model.manifest;
+    let voxels = Voxels::F32(prediction.volume);
+    let name = manifest.target_channel.as_deref().unwrap_or("Virtual stain");
+    let channel = OutputChannel { name, voxels: &voxels };
+    let description = format!("Virtual stain by Spotlight {}", env!("CARGO_PKG_VERSION"));
+    let options =
+        WriteOptions { overwrite, description: Some(description), ..WriteOptions::default() };
+    write_ome_tiff(path, &[channel], prediction.spacing_um, &options)?;
+    Ok(())
+}
+
+/// Where the record of an output lies: beside it, `a.ome.tif` and `a.ome.json`.
+fn record_path(output: &Path) -> PathBuf {
+    output.with_extension("json")
+}
+
+/// The most memory that the program has taken so far, where the system tells it (Linux).
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kib)
+}
