@@ -246,7 +246,7 @@ mod tests {
     fn every_cut_gives_the_values_of_the_whole() {
         check(0, [3, 9, 17]);
         check(1, [6, 18, 34]);
-        check(2, [8, 20, 60]);
-        check(3, [8, 16, 136]);
+        check(2, [8, 20, 80]);
+        check(3, [8, 16, 176]);
     }
 }

@@ -129,13 +129,14 @@ fn inputs(length: usize, halo: usize, multiple: usize) -> Vec<Input> {
     choices
 }
 
-/// How many tiles of a length cover an axis; none where their halos leave no core.
+/// How many tiles of a length cover an axis; none where a core would be shorter than its halo on
+/// one side: such tiles would take many times the work of the whole.
 fn count(length: usize, input: usize, halo: usize, multiple: usize) -> Option<usize> {
     if input == length {
         return Some(1);
     }
     let step = input.checked_sub(2 * halo)? / multiple * multiple;
-    (step > 0).then(|| 1 + (length - input).div_ceil(step))
+    (step >= halo.max(1)).then(|| 1 + (length - input).div_ceil(step))
 }
 
 #[cfg(test)]
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_smallest_tile_is_told_where_none_fits() {
-        // A core of 4 with a halo of 4: 12 voxels; an axis of 4 stays whole.
+        // A core of 4 with a halo of 4: 12 voxels; axes of 4 and 8 stay whole.
         assert_eq!(Tiles::choose([4, 8, 100], 4, 4, 10), Err(4 * 8 * 12));
     }
 }
