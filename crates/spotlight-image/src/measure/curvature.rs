@@ -22,6 +22,10 @@ use super::mesh::{Mesh, Vector, cross, dot, length, subtract, unit};
 /// Lengths this part of the radius above it count as equal to it.
 const ROUNDING: f64 = 1e-9;
 
+/// Sides of the boxes that vertices are looked up in, in half voxels: whole voxels, two along
+/// x, where neighbouring boxes are read in one go, to save memory.
+const BOX: [i32; 3] = [2, 2, 4];
+
 /// Averages over the vertices of a mesh: Gaussian curvature, mean curvature.
 pub(super) fn mean_curvatures(
     mesh: &Mesh,
@@ -41,12 +45,12 @@ pub(super) fn mean_curvatures(
         gauss += defect * f64::from(count);
     }
     let mut mean = 0.0;
-    for bend in bends(mesh, positions) {
-        let segment = Segment::new(bend.ends, radius);
+    for_each_bend(mesh, positions, |Bend { ends, angle }| {
+        let segment = Segment::new(ends, radius);
         let mut parts = 0.0;
-        near.visit(bend.ends, |centre| parts += segment.part_inside(centre));
-        mean += parts * segment.squared_length.sqrt() * bend.angle / 2.0;
-    }
+        near.visit(ends, |centre| parts += segment.part_inside(centre));
+        mean += parts * segment.squared_length.sqrt() * angle / 2.0;
+    });
     [gauss, mean].map(|sum| sum / positions.len() as f64)
 }
 
@@ -71,8 +75,8 @@ struct Bend {
     angle: f64,
 }
 
-/// The bent edges among those of exactly two faces.
-fn bends(mesh: &Mesh, positions: &[Vector]) -> Vec<Bend> {
+/// Visits the bent edges among those of exactly two faces.
+fn for_each_bend(mesh: &Mesh, positions: &[Vector], mut visit: impl FnMut(Bend)) {
     let normals: Vec<Vector> = mesh
         .faces
         .iter()
@@ -81,7 +85,6 @@ fn bends(mesh: &Mesh, positions: &[Vector]) -> Vec<Bend> {
             unit(cross(subtract(b, a), subtract(c, a)))
         })
         .collect();
-    let mut bends = Vec::new();
     for_each_edge_of_two(mesh, |[from, to], [one, other]| {
         let [a, b] = [one, other].map(|face: u32| normals[face as usize]);
         let angle = length(cross(a, b)).atan2(dot(a, b));
@@ -92,10 +95,9 @@ fn bends(mesh: &Mesh, positions: &[Vector]) -> Vec<Bend> {
             opposite.map_or(0.0, |corner| dot(a, subtract(positions[*corner as usize], ends[0])));
         // Flat edges come out as rounding.
         if angle > 1e-7 {
-            bends.push(Bend { ends, angle: if rise <= 0.0 { angle } else { -angle } });
+            visit(Bend { ends, angle: if rise <= 0.0 { angle } else { -angle } });
         }
     });
-    bends
 }
 
 /// Visits every edge that belongs to exactly two faces.
@@ -165,7 +167,7 @@ impl Segment {
     }
 }
 
-/// The vertices sorted into the voxels of the mesh's bounding box.
+/// The vertices sorted into small boxes that fill the mesh's bounding box.
 struct Nearby {
     /// Position in half voxels that the first box begins at.
     low: [i32; 3],
@@ -184,9 +186,10 @@ impl Nearby {
             mesh.vertices.iter().map(|vertex| vertex[axis]).reduce(pick).unwrap_or(0)
         };
         let low = [0, 1, 2].map(|axis| bound(axis, i32::min));
-        let boxes = [0, 1, 2].map(|axis| ((bound(axis, i32::max) - low[axis]) / 2 + 1) as usize);
+        let place = |axis: usize, half: i32| ((half - low[axis]) / BOX[axis]) as usize;
+        let boxes = [0, 1, 2].map(|axis| place(axis, bound(axis, i32::max)) + 1);
         let box_of = |vertex: &[i32; 3]| {
-            let [z, y, x] = [0, 1, 2].map(|axis| ((vertex[axis] - low[axis]) / 2) as usize);
+            let [z, y, x] = [0, 1, 2].map(|axis| place(axis, vertex[axis]));
             (z * boxes[1] + y) * boxes[2] + x
         };
         let mut first = vec![0_u32; boxes.iter().product::<usize>() + 2];
@@ -210,9 +213,11 @@ impl Nearby {
     fn visit(&self, ends: [Vector; 2], mut visit: impl FnMut(Vector)) {
         let range = |axis: usize| {
             let (low, high) = (ends[0][axis].min(ends[1][axis]), ends[0][axis].max(ends[1][axis]));
-            let origin = f64::from(self.low[axis]) * 0.5;
-            let first = (low - self.radius) / self.spacing[axis] - origin;
-            let last = (high + self.radius) / self.spacing[axis] - origin;
+            let place = |position: f64| {
+                let halves = 2.0 * position / self.spacing[axis] - f64::from(self.low[axis]);
+                halves / f64::from(BOX[axis])
+            };
+            let (first, last) = (place(low - self.radius), place(high + self.radius));
             // Casts of numbers below 0 give 0.
             (first as usize, (last as usize).min(self.boxes[axis] - 1))
         };
@@ -233,6 +238,12 @@ mod tests {
     use super::super::tests::noise;
     use super::*;
     use crate::Volume;
+
+    fn bends(mesh: &Mesh, positions: &[Vector]) -> Vec<Bend> {
+        let mut bends = Vec::new();
+        for_each_bend(mesh, positions, |bend| bends.push(bend));
+        bends
+    }
 
     /// Every vertex against every vertex and every edge of two faces.
     fn oracle(mesh: &Mesh, positions: &[Vector], radius: f64) -> [f64; 2] {
