@@ -126,6 +126,11 @@ impl fmt::Display for Algorithm {
 const TILE_COST: f64 = 600.0;
 const WEIGHT_COST: f64 = 60.0;
 
+/// The cost of a transformed weight where all of them are more than a cache holds, and how many
+/// that is: 32 megabytes.
+const FAR_WEIGHT_COST: f64 = 130.0;
+const NEAR_WEIGHTS: f64 = 8.0 * 1024.0 * 1024.0;
+
 /// Up to this many channels count as very few: the direct kernels have a way of their own for them.
 pub(crate) const FEW: usize = 4;
 
@@ -149,7 +154,9 @@ pub(crate) fn algorithm(
     let channels = (inputs.next_multiple_of(BLOCK) + outputs.next_multiple_of(BLOCK)) as f64;
     let tiles = planes * (height.div_ceil(TILE) * width.div_ceil(TILE)) as f64;
     let direct = 27.0 * pairs * planes * (height * width) as f64;
-    let winograd = tiles * (108.0 * pairs + TILE_COST * channels) + WEIGHT_COST * 108.0 * pairs;
+    let weights = 108.0 * pairs;
+    let weight_cost = if weights > NEAR_WEIGHTS { FAR_WEIGHT_COST } else { WEIGHT_COST };
+    let winograd = tiles * (108.0 * pairs + TILE_COST * channels) + weight_cost * weights;
     if winograd < direct { Algorithm::Winograd } else { Algorithm::Direct }
 }
 
@@ -226,6 +233,24 @@ mod tests {
                 }
             }
             assert!(seen.iter().all(|&count| count == 1), "{batch} {shape:?} {blocks}");
+        }
+    }
+
+    // Many voxels: fewer multiplications win. Few voxels for many weights, or very few channels:
+    // the sum of the definition.
+    #[test]
+    fn the_algorithm_follows_from_the_work() {
+        for (batch, shape, channels, wanted) in [
+            (2, [32, 64, 64], [32, 32], Algorithm::Winograd),
+            (1, [8, 16, 16], [128, 128], Algorithm::Winograd),
+            (2, [2, 4, 4], [512, 512], Algorithm::Direct),
+            (2, [4, 8, 8], [512, 256], Algorithm::Direct),
+            (24, [4, 8, 8], [512, 256], Algorithm::Winograd),
+            (2, [32, 64, 64], [1, 32], Algorithm::Direct),
+            (2, [32, 64, 64], [32, 1], Algorithm::Direct),
+        ] {
+            let [inputs, outputs] = channels;
+            assert_eq!(algorithm(batch, shape, inputs, outputs), wanted, "{shape:?} {channels:?}");
         }
     }
 
