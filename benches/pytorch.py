@@ -104,6 +104,7 @@ class Bench:
         return ["--width", str(self.options.width), "--depth", str(DEPTH)]
 
     def forms(self, forms):
+        forms = [form for form in forms if form in self.options.forms]
         if not self.options.compile:
             return forms
         return (*forms, *(f"{form}-compiled" for form in forms if not form.startswith("bf16")))
@@ -382,6 +383,9 @@ def arguments():
     parser.add_argument("--width", type=int, default=32, help="channels of the top level")
     parser.add_argument("--memory", type=int, default=2_500_000_000, help="bytes for the tiles")
     parser.add_argument("--works", nargs="*", choices=WORKS, default=list(WORKS))
+    parser.add_argument(
+        "--forms", nargs="*", choices=PREDICTS, default=list(PREDICTS), help="of PyTorch (all)"
+    )
     parser.add_argument("--no-layers", action="store_true", help="leaves the layer tables out")
     parser.add_argument("--compile", action="store_true", help="tries torch.compile, too (C++)")
     parser.add_argument("--json", type=Path, help="file for every single measurement")

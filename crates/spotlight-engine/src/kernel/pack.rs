@@ -36,8 +36,7 @@ impl Weights<'_> {
     #[inline(always)]
     pub(crate) fn lanes<const N: usize>(&self, input: usize, out: Channels) -> [[f32; BLOCK]; N] {
         let mut lanes = [[0.0; BLOCK]; N];
-        for lane in 0..out.count {
-            let out = out.first + lane;
+        for (lane, out) in (out.first..out.first + out.count).enumerate() {
             let start = input * self.order.input + out * self.order.out;
             let taps = &self.values[start..start + N];
             let scale = self.scale.map_or(1.0, |scale| scale[out]);

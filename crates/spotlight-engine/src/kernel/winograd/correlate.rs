@@ -34,7 +34,7 @@ pub(crate) struct Sums {
 impl Sums {
     /// Numbers from one point to the next: an odd number of cache lines.
     pub(crate) fn point(self) -> usize {
-        (self.inputs * self.outputs * PAIR / BLOCK | 1) * BLOCK
+        ((self.inputs * self.outputs * PAIR / BLOCK) | 1) * BLOCK
     }
 
     /// Numbers of all sums.

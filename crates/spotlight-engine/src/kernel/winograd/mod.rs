@@ -90,7 +90,7 @@ impl Panel {
     /// Numbers from one point to the next: an odd number of cache lines, so that the points of a
     /// tile lie in different sets of the cache.
     pub(crate) fn point(&self) -> usize {
-        (self.blocks * self.block() / BLOCK | 1) * BLOCK
+        ((self.blocks * self.block() / BLOCK) | 1) * BLOCK
     }
 
     /// Numbers of the whole panel.

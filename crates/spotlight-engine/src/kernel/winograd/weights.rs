@@ -31,7 +31,7 @@ impl Transformed {
 
     fn point(channels: usize, blocks: usize) -> usize {
         // An odd number of lines: the points of one weight lie in different sets of the cache.
-        (3 * channels * blocks | 1) * BLOCK
+        ((3 * channels * blocks) | 1) * BLOCK
     }
 
     /// Groups of output blocks.
