@@ -10,6 +10,7 @@
 //! - `skimage.filters.threshold_otsu` of scikit-image 0.26, whose rules these are.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::filter::{gaussian, median_cube};
 use crate::{Border, Volume, voxel::Voxel};
@@ -44,7 +45,8 @@ pub enum Bins {
 }
 
 /// What Otsu's threshold is computed from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OtsuRecipe {
     /// The stack after a median over 5x5x5 voxels and a Gaussian blur of 5 voxels: the
     /// recipe of the paper's author.

@@ -113,10 +113,11 @@ fn check_cleanup(case: &Case) {
     only_params(case, &names);
     let [min, max, border, hole] = names.map(|name| case.param(name).as_u64().map(|n| n as usize));
     let options = Cleanup {
-        min_object_voxels: min,
-        max_object_voxels: max,
-        border_buffer_voxels: border,
-        hole_voxels: hole,
+        min_object_voxels: min.unwrap_or(0),
+        max_object_voxels: max.unwrap_or(0),
+        clear_border: border.is_some(),
+        border_buffer_voxels: border.unwrap_or(0),
+        hole_voxels: hole.unwrap_or(0),
     };
     check_labels(case, "cleaned", &cleanup(&labels(&case.input("labels")), &options));
 }
@@ -348,10 +349,11 @@ fn check_pipeline(case: &Case) {
         ball_radius: size("ball"),
         seed_dilation: usize::from(case.param("dilate").as_bool().unwrap()),
         cleanup: Cleanup {
-            min_object_voxels: Some(size("min_obj")),
-            max_object_voxels: Some(size("max_obj")),
-            border_buffer_voxels: Some(size("border")),
-            hole_voxels: Some(size("max_hole")),
+            min_object_voxels: size("min_obj"),
+            max_object_voxels: size("max_obj"),
+            clear_border: true,
+            border_buffer_voxels: size("border"),
+            hole_voxels: size("max_hole"),
         },
         ..Watershed::default()
     };

@@ -301,7 +301,7 @@ fn nuclei(shape: Shape) -> Volume<f32> {
 }
 
 fn small_objects() -> Watershed {
-    let cleanup = Cleanup { min_object_voxels: Some(50), ..Cleanup::default() };
+    let cleanup = Cleanup { min_object_voxels: 50, ..Cleanup::default() };
     Watershed { ball_radius: 5, cleanup, ..Watershed::default() }
 }
 
@@ -332,8 +332,8 @@ fn tuning_finds_the_settings_that_made_the_truth() {
         median_size: vec![5, 3],
         ball_radius: vec![5, 15],
         seed_dilation: vec![1],
-        min_object_voxels: vec![Some(10_000), Some(50)],
-        max_object_voxels: vec![Some(7500)],
+        min_object_voxels: vec![10_000, 50],
+        max_object_voxels: vec![7500],
     };
     let equal = |a: &Volume<u32>, b: &Volume<u32>| {
         if a.voxels.iter().all(|v| *v == 0) {
@@ -438,7 +438,7 @@ fn labels_go_beyond_65_535() {
     let labels = components(&dots, Connectivity::Corners);
     assert_eq!(labels.voxels.iter().max(), Some(&(42 * 42 * 42)));
     assert_eq!(voxel_counts(&labels).len(), 42 * 42 * 42);
-    let options = Cleanup { min_object_voxels: None, ..Cleanup::default() };
+    let options = Cleanup { min_object_voxels: 0, ..Cleanup::default() };
     let cleaned = cleanup(&labels, &options);
     // The outermost of 42 touch an edge in y and x at one end.
     assert_eq!(cleaned.voxels.iter().max(), Some(&(42 * 41 * 41)));

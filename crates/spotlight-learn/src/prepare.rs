@@ -69,7 +69,6 @@ pub struct PrepareOptions {
     /// Whether stacks are zoomed to `spacing_um`; without, voxels are taken as they are.
     pub resample: bool,
     /// How the threshold of the foreground is found.
-    #[serde(with = "OtsuRecipeName")]
     pub otsu: OtsuRecipe,
     /// Centre of the target. Left out, it is that of the loss: the threshold for
     /// Spotlight, the mean for MSE.
@@ -86,14 +85,6 @@ impl Default for PrepareOptions {
             target_centre: None,
         }
     }
-}
-
-/// The names of [`OtsuRecipe`] in a recipe.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "OtsuRecipe", rename_all = "snake_case")]
-enum OtsuRecipeName {
-    Smooth,
-    Plain,
 }
 
 /// A pair on the grid of the model, in the units of the network.

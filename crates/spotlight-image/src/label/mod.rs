@@ -20,8 +20,11 @@ pub use objects::{
     remove_small_objects, remove_thin_objects, remove_touching_objects, voxel_counts,
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Which voxels are neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Connectivity {
     /// The 6 that share a face. (scikit-image's connectivity 1.)
     Faces,

@@ -26,7 +26,9 @@ mod tune;
 pub use cleanup::{Cleanup, cleanup};
 pub use flood::watershed;
 pub use peaks::{Peaks, local_maxima, local_maxima_in};
-pub use tune::{Example, Grid, Trial, tune};
+pub use tune::{Example, Grid, Trial, rank_trials, trial_scores, tune};
+
+use serde::{Deserialize, Serialize};
 
 use crate::Volume;
 use crate::filter::{Clahe, Footprint, clahe, dilate, distance_transform, median_cube, stretch};
@@ -36,7 +38,8 @@ use crate::resample::{Resize, rescale};
 
 /// How [`segment`] finds nuclei; the default is the paper's as far as it is known, and
 /// CellProfiler's tutorial where it is not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Watershed {
     /// Percentiles of the stack that are stretched to 0 and 1.
     pub stretch_percent: [f64; 2],
@@ -47,7 +50,7 @@ pub struct Watershed {
     pub clahe_clip_limit: f64,
     /// Bins of the contrast equalisation.
     pub clahe_bins: usize,
-    /// Factor of the size along (z, y, x), at most 1.
+    /// Factor of the size along (z, y, x); an axis that shrinks is smoothed before.
     pub scale: [f64; 3],
     /// Voxels along each side of the median's cube; odd, 1 for no median.
     pub median_size: usize,

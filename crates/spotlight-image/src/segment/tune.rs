@@ -30,9 +30,9 @@ pub struct Grid {
     /// For [`Watershed::seed_dilation`].
     pub seed_dilation: Vec<usize>,
     /// For [`Cleanup::min_object_voxels`].
-    pub min_object_voxels: Vec<Option<usize>>,
+    pub min_object_voxels: Vec<usize>,
     /// For [`Cleanup::max_object_voxels`].
-    pub max_object_voxels: Vec<Option<usize>>,
+    pub max_object_voxels: Vec<usize>,
 }
 
 impl Default for Grid {
@@ -41,8 +41,8 @@ impl Default for Grid {
             median_size: vec![3, 5],
             ball_radius: vec![5, 7, 10, 15],
             seed_dilation: vec![0, 1],
-            min_object_voxels: vec![Some(100), Some(500)],
-            max_object_voxels: vec![Some(7500), None],
+            min_object_voxels: vec![100, 500],
+            max_object_voxels: vec![7500, 0],
         }
     }
 }
@@ -82,7 +82,7 @@ pub struct Trial {
 /// let examples = [Example { image: &image, truth: &truth }];
 /// let trials = tune(&examples, &Watershed::default(), &Grid::default(), same_count);
 /// assert_eq!(trials.len(), 2 * 4 * 2 * 2 * 2);
-/// assert_eq!(trials[0].options.cleanup.min_object_voxels, Some(500));
+/// assert_eq!(trials[0].options.cleanup.min_object_voxels, 500);
 /// ```
 #[must_use]
 pub fn tune(
@@ -92,9 +92,28 @@ pub fn tune(
     score: impl Fn(&Volume<u32>, &Volume<u32>) -> f64 + Sync,
 ) -> Vec<Trial> {
     let scores: Vec<Vec<f64>> =
-        examples.par_iter().map(|example| scores(*example, base, grid, &score)).collect();
+        examples.par_iter().map(|example| trial_scores(*example, base, grid, &score)).collect();
+    rank_trials(grid.settings(base), &scores)
+}
+
+impl Grid {
+    /// All combinations, the others as in `base`: by median, then by seeds, then by cleanup.
+    #[must_use]
+    pub fn settings(&self, base: &Watershed) -> Vec<Watershed> {
+        combinations(base, self).into_iter().flatten().flatten().collect()
+    }
+}
+
+/// Settings with their mean scores, the best first; `scores` has a row for each example, as
+/// [`trial_scores`] gives it.
+///
+/// # Panics
+///
+/// If a row has not one score for each of the settings.
+#[must_use]
+pub fn rank_trials(settings: Vec<Watershed>, scores: &[Vec<f64>]) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for (trial, options) in combinations(base, grid).into_iter().flatten().flatten().enumerate() {
+    for (trial, options) in settings.into_iter().enumerate() {
         let known: Vec<f64> = scores.iter().map(|s| s[trial]).filter(|s| !s.is_nan()).collect();
         let score = known.iter().sum::<f64>() / known.len() as f64;
         trials.push(Trial { options, score });
@@ -106,7 +125,6 @@ pub fn tune(
     trials
 }
 
-/// The settings of a grid, by median, then by seeds, then by cleanup.
 fn combinations(base: &Watershed, grid: &Grid) -> Vec<Vec<Vec<Watershed>>> {
     let with_median = |median_size: &usize| {
         let mut seeds = Vec::new();
@@ -141,12 +159,19 @@ fn with_cleanup(options: &Watershed, grid: &Grid) -> Vec<Watershed> {
     all
 }
 
-/// The score of each of the combinations for one example.
-fn scores(
+/// The score of each of [`Grid::settings`] for one example: what [`tune`] does for all.
+///
+/// With it, examples can be read one after the other, so that only one is in memory.
+///
+/// # Panics
+///
+/// As [`tune`].
+#[must_use]
+pub fn trial_scores(
     example: Example<'_>,
     base: &Watershed,
     grid: &Grid,
-    score: &(impl Fn(&Volume<u32>, &Volume<u32>) -> f64 + Sync),
+    score: impl Fn(&Volume<u32>, &Volume<u32>) -> f64,
 ) -> Vec<f64> {
     let prepared = prepare(example.image, base);
     assert_eq!(prepared.shape, example.truth.shape, "shapes of segmentation and truth");
