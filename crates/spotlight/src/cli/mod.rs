@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod evaluate;
 pub mod info;
+pub mod jobs;
 pub mod outcome;
 pub mod predict;
 pub mod signals;

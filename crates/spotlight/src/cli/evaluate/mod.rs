@@ -17,7 +17,7 @@ use spotlight_io::manifest::Split;
 use spotlight_io::{Channel, atomic};
 use spotlight_learn::model_file::Model;
 
-use crate::cli::predict::output_name;
+use crate::cli::jobs::output_name;
 use crate::cli::{Context, values, wrong_use};
 use crate::progress::Progress;
 use crate::scores::{HEADINGS, NAMES, Scores};

@@ -18,9 +18,9 @@ use spotlight_io::{Selection, Voxels, read_stack};
 use spotlight_learn::predict::Prediction;
 
 use super::Stainer;
-use super::jobs::Job;
 use super::output::write_stain;
 use crate::cli::failure;
+use crate::cli::jobs::Job;
 use crate::record::{Started, input_files};
 
 /// A stack that has been read.

@@ -1,7 +1,6 @@
 //! `spotlight predict`: stains transmitted-light stacks with a trained model.
 
 mod conveyor;
-mod jobs;
 mod output;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +12,10 @@ use spotlight_io::Channel;
 use spotlight_io::manifest::Split;
 use spotlight_learn::predict::{OutputGrid, PredictOptions, Predictor};
 
+use crate::cli::jobs::{self, Request, Role};
 use crate::cli::{Context, values};
 use crate::progress::Progress;
 
-pub use jobs::output_name;
 pub use output::write;
 
 const EXAMPLES: &str = "\
@@ -70,7 +69,15 @@ pub struct Options {
 /// written.
 pub fn run(options: &Options, context: &Context) -> Result<()> {
     let model = values::model_path(&options.model);
-    let jobs = jobs::plan(options)?;
+    let jobs = jobs::plan(&Request {
+        inputs: &options.inputs,
+        channel: options.channel.as_ref(),
+        manifest: options.manifest.as_deref(),
+        split: options.split,
+        role: Role::Signal,
+        output: &options.output,
+        overwrite: options.overwrite,
+    })?;
     let predictor = Predictor::read(&model)?;
     let engine = context.engine()?;
     jobs::prepare_folders(&jobs, options.overwrite)?;

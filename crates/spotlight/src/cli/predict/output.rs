@@ -9,7 +9,7 @@ use spotlight_learn::predict::{Prediction, Predictor};
 
 use super::Stainer;
 use super::conveyor::Stained;
-use super::jobs::Job;
+use crate::cli::jobs::Job;
 use crate::record::{InputFile, input_files};
 
 /// Writes a stain and its record; `model` is the file of the model as the record names it.

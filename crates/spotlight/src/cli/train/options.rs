@@ -7,8 +7,8 @@ use clap::Args;
 use spotlight_image::Shape;
 use toml::Value;
 
-use crate::cli::{values, wrong_use};
-use crate::recipe::Setting;
+use crate::cli::values;
+use crate::recipe::{Setting, assignment};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -163,16 +163,6 @@ impl Flags {
     }
 }
 
-/// A setting written as `section.key=value`, the value as in TOML or a bare word.
-fn assignment(text: &str) -> Result<Setting> {
-    let hint = "write it as --set train.batch=8";
-    let wrong = || wrong_use(format!("--set {text}: there is no = in it"), hint);
-    let (path, value) = text.split_once('=').ok_or_else(wrong)?;
-    let parsed = value.trim().parse::<Value>();
-    let value = parsed.unwrap_or_else(|_| Value::from(value.trim()));
-    Ok(Setting { path: path.trim().to_owned(), value, origin: "--set".to_owned() })
-}
-
 /// Axes by their letters, as flags for (z, y, x).
 fn axes(text: &str) -> Result<[bool; 3], String> {
     match text.chars().find(|axis| !"zyx".contains(*axis)) {
@@ -190,15 +180,6 @@ mod tests {
         assert_eq!(axes("xy"), Ok([false, true, true]));
         assert_eq!(axes("z"), Ok([true, false, false]));
         assert!(axes("zq").unwrap_err().contains('q'));
-    }
-
-    #[test]
-    fn assignments_are_toml_or_a_word() {
-        let value = |text| assignment(text).unwrap().value;
-        assert_eq!(value("train.batch=8"), Value::from(8));
-        assert_eq!(value("train.beta1 = 0.9"), Value::from(0.9));
-        assert_eq!(value("loss.kind=mse"), Value::from("mse"));
-        assert!(assignment("train.batch").is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Which stacks are stained and where each stain is written, checked before anything is read.
+//! Which stacks a command works on and where each result is written, checked before anything
+//! is read.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -6,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use spotlight_io::Channel;
 use spotlight_io::atomic::AtomicFile;
+use spotlight_io::manifest::{Row, Split};
 
-use super::Options;
 use crate::cli::{failure, values, wrong_use};
 
-/// One stack to stain.
+/// One stack to read, and where its result goes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Job {
     pub(super) input: PathBuf,
@@ -18,35 +19,64 @@ pub(super) struct Job {
     pub(super) output: PathBuf,
 }
 
-/// What is read and where it is written.
-pub(super) fn plan(options: &Options) -> Result<Vec<Job>> {
-    let inputs: Vec<(PathBuf, Option<Channel>)> = match &options.manifest {
-        Some(manifest) => {
-            let rows = values::rows(manifest, options.split)?.into_iter();
-            rows.map(|row| (row.signal, row.channel_signal)).collect()
-        }
+/// What a command was asked to read and to write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    /// Names and patterns of files, where there is no manifest.
+    pub(super) inputs: &'a [PathBuf],
+    /// Channel of these files.
+    pub(super) channel: Option<&'a Channel>,
+    /// A manifest, and which of its rows.
+    pub(super) manifest: Option<&'a Path>,
+    pub(super) split: Option<Split>,
+    /// The stack of a pair that is read.
+    pub(super) role: Role,
+    /// A folder, or the file for a single input.
+    pub(super) output: &'a Path,
+    pub(super) overwrite: bool,
+}
+
+/// A stack of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Transmitted light.
+    Signal,
+    /// Fluorescence.
+    Target,
+}
+
+/// What is read and where it is written. All results of a pair have one name, that of its
+/// signal, so that they find together again.
+pub(super) fn plan(request: &Request<'_>) -> Result<Vec<Job>> {
+    let named = |input: PathBuf, channel| (output_name(&input), input, channel);
+    let of_row = |row: Row| match request.role {
+        Role::Signal => named(row.signal, row.channel_signal),
+        Role::Target => (output_name(&row.signal), row.target, row.channel_target),
+    };
+    let inputs: Vec<(String, PathBuf, Option<Channel>)> = match request.manifest {
+        Some(manifest) => values::rows(manifest, request.split)?.into_iter().map(of_row).collect(),
         None => {
-            let files = values::files(&options.inputs)?;
-            files.into_iter().map(|file| (file, options.channel.clone())).collect()
+            let files = values::files(request.inputs)?;
+            files.into_iter().map(|file| named(file, request.channel.cloned())).collect()
         }
     };
-    let out = &options.output;
-    let name = out.to_string_lossy().to_lowercase();
+    let out = request.output;
+    let ending = out.to_string_lossy().to_lowercase();
     let is_file = inputs.len() == 1
         && !out.is_dir()
-        && [".tif", ".tiff"].iter().any(|ending| name.ends_with(ending));
+        && [".tif", ".tiff"].iter().any(|tiff| ending.ends_with(tiff));
     let jobs: Vec<Job> = inputs
         .into_iter()
-        .map(|(input, channel)| {
-            let output = if is_file { out.clone() } else { out.join(output_name(&input)) };
+        .map(|(name, input, channel)| {
+            let output = if is_file { out.to_owned() } else { out.join(name) };
             Job { input, channel, output }
         })
         .collect();
-    check(&jobs, options.overwrite)?;
+    check(&jobs, request.overwrite)?;
     Ok(jobs)
 }
 
-/// The name of the stain of an input in a folder: its own, with the ending `.ome.tif`.
+/// The name of the result of an input in a folder: its own, with the ending `.ome.tif`.
 #[must_use]
 pub fn output_name(input: &Path) -> String {
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -70,7 +100,7 @@ fn check(jobs: &[Job], overwrite: bool) -> Result<()> {
             let (one, two) = (other.input.display(), job.input.display());
             return Err(wrong_use(
                 format!("{one} and {two} would both be written to {output}"),
-                "stain them one by one, or rename one of them",
+                "write them to different folders, or rename one of them",
             ));
         }
         let names = [Some(job.output.clone()), known(&job.output)];
