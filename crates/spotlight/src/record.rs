@@ -118,6 +118,21 @@ fn input_file(path: &Path) -> std::io::Result<InputFile> {
     Ok(InputFile { path: path.to_owned(), bytes, sha256: hexadecimal(&digest.finalize()) })
 }
 
+/// Where the record of an output lies: beside it, `a.ome.tif` and `a.ome.json`.
+#[must_use]
+pub fn record_path(output: &Path) -> PathBuf {
+    output.with_extension("json")
+}
+
+/// The most memory that the program has taken so far, where the system tells it (Linux).
+#[must_use]
+pub fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kib)
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

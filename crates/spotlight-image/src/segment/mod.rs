@@ -30,11 +30,11 @@ pub use tune::{Example, Grid, Trial, rank_trials, trial_scores, tune};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Volume;
 use crate::filter::{Clahe, Footprint, clahe, dilate, distance_transform, median_cube, stretch};
 use crate::foreground::{Bins, otsu_threshold};
 use crate::label::{Connectivity, components, fill_small_holes};
-use crate::resample::{Resize, rescale};
+use crate::resample::{Resize, rescale_shape, resize};
+use crate::{Shape, Volume};
 
 /// How [`segment`] finds nuclei; the default is the paper's as far as it is known, and
 /// CellProfiler's tutorial where it is not.
@@ -93,8 +93,7 @@ impl Default for Watershed {
 
 /// Segments the nuclei of a fluorescence stack; labels are 1, 2, 3 ... on the reduced grid.
 ///
-/// The result's shape is that of [`rescale_shape`](crate::resample::rescale_shape) by
-/// [`Watershed::scale`]; [`resize`](crate::resample::resize) with
+/// The result's shape is [`reduced_shape`]; [`resize`] with
 /// [`Order::Nearest`](crate::resample::Order::Nearest) brings labels back to the grid of the
 /// stack. A stack of one value has no nuclei, and one without voxels stays as it is. An axis
 /// of one voxel is taken for none: one plane is segmented as an image.
@@ -144,7 +143,16 @@ pub fn prepare(volume: &Volume<f32>, options: &Watershed) -> Volume<f32> {
         let stretched = stretch(volume, options.stretch_percent);
         clahe(&stretched, &equalisation)
     };
-    rescale(&equalised, options.scale, &Resize::default())
+    resize(&equalised, reduced_shape(volume.shape, options.scale), &Resize::default())
+}
+
+/// The shape of the grid that a stack is segmented on; an axis of one voxel stays as it is.
+#[must_use]
+pub fn reduced_shape(shape: Shape, scale: [f64; 3]) -> Shape {
+    rescale_shape(
+        shape,
+        std::array::from_fn(|axis| if shape[axis] == 1 { 1.0 } else { scale[axis] }),
+    )
 }
 
 /// Smooths and thresholds a prepared stack: true where there are nuclei.

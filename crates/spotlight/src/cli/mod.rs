@@ -4,11 +4,15 @@ pub mod demo;
 pub mod evaluate;
 pub mod info;
 pub mod jobs;
+pub mod labels;
 pub mod outcome;
 pub mod predict;
+pub mod segment;
 pub mod signals;
 pub mod simulate;
+pub mod stacks;
 pub mod train;
+pub mod tune;
 pub mod values;
 
 use std::io::{IsTerminal, Write};
@@ -40,6 +44,7 @@ Examples:
   spotlight demo                                    everything once, on simulated stacks
   spotlight train manifest.csv -o run               learn from pairs of stacks
   spotlight predict run/model.safetensors *.tif -o stained
+  spotlight segment stained/*.ome.tif -o labels     a label for each nucleus
   spotlight evaluate --prediction stained/a.ome.tif --target a_dna.tif";
 
 /// The commands.
@@ -53,6 +58,10 @@ pub enum Command {
     Train(Box<train::Options>),
     /// Stain transmitted-light stacks with a trained model
     Predict(predict::Options),
+    /// Find the nuclei of fluorescence stacks, measured or predicted
+    Segment(segment::Options),
+    /// Find the settings of segment that fit stacks with known nuclei best
+    Tune(tune::Options),
     /// Score predictions against fluorescence stacks
     Evaluate(evaluate::Options),
     /// Describe image files and models
@@ -160,6 +169,8 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Simulate(options) => simulate::run(&options, &context),
         Command::Train(options) => train::run(&options, &context),
         Command::Predict(options) => predict::run(&options, &context),
+        Command::Segment(options) => segment::run(&options, &context),
+        Command::Tune(options) => tune::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }

@@ -9,7 +9,6 @@
 //! A stack waits with its thread until the next thread takes it. So there are never more than
 //! three of them in memory, however many there are to stain.
 
-use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
@@ -19,8 +18,8 @@ use spotlight_learn::predict::Prediction;
 
 use super::Stainer;
 use super::output::write_stain;
-use crate::cli::failure;
 use crate::cli::jobs::Job;
+use crate::cli::stacks::missing_spacing;
 use crate::record::{Started, input_files};
 
 /// A stack that has been read.
@@ -123,12 +122,4 @@ fn read(job: &Job, stainer: &Stainer<'_>) -> Result<Read> {
         return Err(missing_spacing(&job.input));
     }
     Ok(Read { started, voxels: stack.voxels, spacing_um })
-}
-
-/// The error of a file that gives no voxel size.
-fn missing_spacing(path: &Path) -> anyhow::Error {
-    failure(
-        format!("{} gives no voxel size", path.display()),
-        "give it in µm with --spacing z,y,x, such as --spacing 0.29,0.108,0.108",
-    )
 }

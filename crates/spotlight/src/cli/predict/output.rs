@@ -10,7 +10,7 @@ use spotlight_learn::predict::{Prediction, Predictor};
 use super::Stainer;
 use super::conveyor::Stained;
 use crate::cli::jobs::Job;
-use crate::record::{InputFile, input_files};
+use crate::record::{InputFile, input_files, peak_memory_bytes, record_path};
 
 /// Writes a stain and its record; `model` is the file of the model as the record names it.
 pub(super) fn write_stain(
@@ -60,17 +60,4 @@ pub fn write(
         WriteOptions { overwrite, description: Some(description), ..WriteOptions::default() };
     write_ome_tiff(path, &[channel], prediction.spacing_um, &options)?;
     Ok(())
-}
-
-/// Where the record of an output lies: beside it, `a.ome.tif` and `a.ome.json`.
-fn record_path(output: &Path) -> PathBuf {
-    output.with_extension("json")
-}
-
-/// The most memory that the program has taken so far, where the system tells it (Linux).
-fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024 * kib)
 }

@@ -1,0 +1,10 @@
+//! `spotlight segment`: finds the nuclei of fluorescence stacks, measured or predicted.
+
+mod options;
+mod run;
+
+pub use options::{Method, Options};
+pub use run::run;
+
+pub(super) use options::recipe;
+pub(super) use run::missing_spacing;

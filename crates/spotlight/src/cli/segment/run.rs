@@ -1,0 +1,213 @@
+//! The work of `spotlight segment`: each stack read, stained if asked, segmented and written.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::json;
+use spotlight_engine::Engine;
+use spotlight_image::resample::{Order, Resize, resize};
+use spotlight_image::segment::{Watershed, segment};
+use spotlight_image::{Shape, Volume};
+use spotlight_io::{Selection, atomic, read_stack};
+use spotlight_learn::predict::{PredictOptions, Predictor};
+
+use super::options::Options;
+use crate::cli::jobs::{self, Job, Request, Role};
+use crate::cli::labels::write_labels;
+use crate::cli::{Context, failure, stacks, values};
+use crate::progress::Progress;
+use crate::recipe::SegmentRecipe;
+use crate::record::{Started, input_files, peak_memory_bytes, record_path};
+
+/// Runs `spotlight segment`.
+///
+/// # Errors
+///
+/// When a recipe, a model or a stack cannot be used, or an output is in the way or cannot be
+/// written.
+pub fn run(options: &Options, context: &Context) -> Result<()> {
+    let recipe = options.recipe()?;
+    let jobs = jobs::plan(&Request {
+        inputs: &options.inputs,
+        channel: options.channel.as_ref(),
+        manifest: options.manifest.as_deref(),
+        split: options.split,
+        role: if options.model.is_some() { Role::Signal } else { Role::Target },
+        output: &options.output,
+        overwrite: options.overwrite,
+    })?;
+    let model = options.model.as_deref().map(values::model_path);
+    let predictor = model.as_deref().map(Predictor::read).transpose()?;
+    let engine = context.engine()?;
+    jobs::prepare_folders(&jobs, options.overwrite)?;
+    let segmenter = Segmenter { options, recipe, engine, model, predictor };
+
+    let mut progress = Progress::new(context, "segment", STEPS * jobs.len() as u64);
+    let mut results = Vec::with_capacity(jobs.len());
+    for (index, job) in jobs.iter().enumerate() {
+        let name = job.input.display().to_string();
+        let mut tell = |part: f64| {
+            progress.set(STEPS * index as u64 + (STEPS as f64 * part) as u64, &name);
+        };
+        let result = segmenter.segment(job, &mut tell)?;
+        match result.nuclei {
+            0 => progress.say(&format!(
+                "{}: no nuclei; see docs/segment.md, or tune the settings to your stacks",
+                result.output.display()
+            )),
+            1 => progress.say(&format!("{}: 1 nucleus", result.output.display())),
+            n => progress.say(&format!("{}: {n} nuclei", result.output.display())),
+        }
+        results.push(result);
+    }
+    drop(progress);
+    let text = if options.json {
+        format!("{}\n", serde_json::to_string_pretty(&results)?)
+    } else {
+        results.iter().map(|result| format!("{}\n", result.output.display())).collect()
+    };
+    context.print(&text)
+}
+
+/// Steps of the bar for one stack.
+const STEPS: u64 = 1000;
+
+/// What all stacks of a run have in common.
+struct Segmenter<'a> {
+    options: &'a Options,
+    recipe: SegmentRecipe,
+    engine: Engine,
+    /// The file of the model that stains the stacks first.
+    model: Option<PathBuf>,
+    predictor: Option<Predictor>,
+}
+
+/// What became of a stack.
+#[derive(Debug, Serialize)]
+struct Segmented {
+    input: PathBuf,
+    output: PathBuf,
+    nuclei: usize,
+    /// Voxel size of the labels in µm along (z, y, x).
+    spacing_um: Option<[f64; 3]>,
+    /// How long finding the nuclei took, staining apart.
+    seconds: f64,
+}
+
+impl Segmenter<'_> {
+    /// Segments one stack and writes its labels and their record.
+    fn segment(&self, job: &Job, tell: &mut dyn FnMut(f64)) -> Result<Segmented> {
+        let started = Started::now();
+        tell(0.0);
+        let selection = Selection { channel: job.channel.clone(), ..Selection::default() };
+        let stack = read_stack(&job.input, &selection)?;
+        let spacing_um = self.options.spacing.or(stack.spacing_um);
+        let chain =
+            self.recipe.watershed_for(spacing_um).ok_or_else(|| missing_spacing(&job.input))?;
+        let image = stacks::to_finite(stack.voxels, &job.input)?;
+        let image = self.stain(image, spacing_um, job, tell)?;
+
+        let before = Instant::now();
+        let (labels, labels_um) = labels(&image, spacing_um, &chain, self.options.keep_grid);
+        drop(image);
+        let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
+        write_labels(&job.output, labels, labels_um, self.options.overwrite)?;
+        let result = Segmented {
+            input: job.input.clone(),
+            output: job.output.clone(),
+            nuclei,
+            spacing_um: labels_um,
+            seconds,
+        };
+        self.write_record(started, job, &result, &chain)?;
+        Ok(result)
+    }
+
+    /// The stain of a stack, on its own grid; the stack itself where there is no model.
+    fn stain(
+        &self,
+        image: Volume<f32>,
+        spacing_um: Option<[f64; 3]>,
+        job: &Job,
+        tell: &mut dyn FnMut(f64),
+    ) -> Result<Volume<f32>> {
+        let Some(predictor) = &self.predictor else { return Ok(image) };
+        if predictor.model.manifest.prepare.resample && spacing_um.is_none() {
+            return Err(stacks::missing_spacing(&job.input));
+        }
+        let settings =
+            PredictOptions { memory_bytes: self.options.memory, ..PredictOptions::default() };
+        // Segmenting takes seconds where staining takes minutes.
+        let mut tell = |done: usize, of: usize| tell(0.95 * done as f64 / of.max(1) as f64);
+        let name = job.input.display().to_string();
+        let engine = &self.engine;
+        let stain = predictor.predict(engine, image, spacing_um, &name, &settings, &mut tell)?;
+        Ok(stain.volume)
+    }
+
+    fn write_record(
+        &self,
+        started: Started,
+        job: &Job,
+        result: &Segmented,
+        chain: &Watershed,
+    ) -> Result<()> {
+        let mut record = started.record(&self.engine);
+        let files =
+            [Some(job.input.as_path()), self.model.as_deref(), self.options.recipe.as_deref()];
+        record.inputs = input_files(files.into_iter().flatten())?;
+        record.outputs = job.output.file_name().map(PathBuf::from).into_iter().collect();
+        record.details = json!({
+            "method": "watershed",
+            "channel": job.channel.as_ref().map(ToString::to_string),
+            "nuclei": result.nuclei,
+            "scale": chain.scale,
+            "spacing_um": result.spacing_um,
+            "segmentation_seconds": result.seconds,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "recipe": self.recipe.to_json()?,
+        });
+        let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
+        Ok(atomic::write_bytes(&record_path(&job.output), &text, true)?)
+    }
+}
+
+/// The labels of a stack, on its own grid or on the one they were found on, and their voxel size.
+fn labels(
+    image: &Volume<f32>,
+    spacing_um: Option<[f64; 3]>,
+    chain: &Watershed,
+    keep_grid: bool,
+) -> (Volume<u32>, Option<[f64; 3]>) {
+    let found = segment(image, chain);
+    if keep_grid {
+        let spacing_um = spacing_um.map(|from| spacing_on(found.shape, image.shape, from));
+        return (found, spacing_um);
+    }
+    (on_grid(&found, image.shape), spacing_um)
+}
+
+/// Labels brought to another grid of the same field by nearest sampling.
+fn on_grid(labels: &Volume<u32>, shape: Shape) -> Volume<u32> {
+    if labels.shape == shape {
+        return labels.clone();
+    }
+    let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
+    resize(labels, shape, &nearest)
+}
+
+/// The voxel size of a grid that fills the same box as another one.
+fn spacing_on(shape: Shape, of: Shape, spacing_um: [f64; 3]) -> [f64; 3] {
+    std::array::from_fn(|axis| spacing_um[axis] * of[axis] as f64 / shape[axis] as f64)
+}
+
+/// The error of a stack whose voxel size the recipe needs.
+pub(in crate::cli) fn missing_spacing(path: &Path) -> anyhow::Error {
+    failure(
+        format!("{} gives no voxel size", path.display()),
+        "give it in µm with --spacing z,y,x, or use half the stack's own grid with --set grid.rule=scale",
+    )
+}

@@ -1,0 +1,42 @@
+//! What several commands check in a stack after they have read it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use spotlight_image::Volume;
+use spotlight_io::Voxels;
+
+use crate::cli::failure;
+
+/// The voxels as f32; the first that is not a number is an error.
+///
+/// # Errors
+///
+/// If a voxel is NaN or infinite.
+pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
+    let values = match voxels {
+        Voxels::F32(volume) => volume,
+        other => other.to_f32(),
+    };
+    match values.voxels.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(offset) => {
+            let [_, height, width] = values.shape;
+            let at = [offset / (height * width), offset / width % height, offset % width];
+            let (path, value) = (path.display(), values.voxels[offset]);
+            Err(failure(
+                format!("{path}: the voxel at (z, y, x) = {at:?} is {value}"),
+                "replace voxels that are not numbers first",
+            ))
+        }
+    }
+}
+
+/// The error of a file that gives no voxel size.
+#[must_use]
+pub fn missing_spacing(path: &Path) -> anyhow::Error {
+    failure(
+        format!("{} gives no voxel size", path.display()),
+        "give it in µm with --spacing z,y,x, such as --spacing 0.29,0.108,0.108",
+    )
+}
