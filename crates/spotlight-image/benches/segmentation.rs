@@ -74,7 +74,7 @@ impl Inputs {
     fn new(options: &Watershed) -> Self {
         let stack = simulate(&simulation()).fluorescence.map(|voxel| f32::from(*voxel));
         let stretched = stretch(&stack, options.stretch_percent);
-        let equalised = clahe(&stretched, &equalisation(options, &stack));
+        let equalised = clahe(stretched.clone(), &equalisation(options, &stack));
         let reduced = rescale(&equalised, options.scale, &Resize::default());
         let smooth = median_cube(&reduced, options.median_size);
         let threshold = otsu_threshold(&smooth, Bins::Count(options.threshold_bins));
@@ -143,7 +143,7 @@ fn steps<'a>(inputs: &'a Inputs, options: &'a Watershed) -> Vec<Step<'a>> {
     add("percentiles", whole, Box::new(move || Output::Numbers(percentiles(stack, &percents))));
     add("stretch", whole, Box::new(move || Output::Image(stretch(stack, percents))));
     let equalisation = equalisation(options, stack);
-    let equalise = move || Output::Image(clahe(&inputs.stretched, &equalisation));
+    let equalise = move || Output::Image(clahe(inputs.stretched.clone(), &equalisation));
     add("clahe", whole, Box::new(equalise));
     let reduce = || Output::Image(rescale(&inputs.equalised, options.scale, &Resize::default()));
     add("half scale", whole, Box::new(reduce));

@@ -104,7 +104,7 @@ fn check_clahe(case: &Case) {
     };
     let clip_limit = number(case.param("clip_limit"));
     let bins = case.param("nbins").as_u64().unwrap() as usize;
-    let equalised = clahe(&image, &Clahe { tile, clip_limit, bins });
+    let equalised = clahe(image, &Clahe { tile, clip_limit, bins });
     check_f32(case, "equalized", &equalised);
 }
 
@@ -338,7 +338,7 @@ fn check_pipeline(case: &Case) {
     check_f32(case, "downscaled_median", &smooth);
     let tile = [smooth.shape[0] / 2, smooth.shape[1] / 3, smooth.shape[2] / 5];
     let clip_limit = number(case.param("clip"));
-    let equalised = clahe(&smooth, &Clahe { tile: Some(tile), clip_limit, ..Clahe::default() });
+    let equalised = clahe(smooth, &Clahe { tile: Some(tile), clip_limit, ..Clahe::default() });
     check_f32(case, "clahe", &equalised);
     let threshold = otsu_threshold(&equalised, Bins::Count(256));
     case.check_scalar("otsu", threshold);

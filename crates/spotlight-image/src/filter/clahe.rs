@@ -55,8 +55,8 @@ impl Default for Clahe {
 /// Equalises the contrast of each neighbourhood; values lie in [0, 1] before and after.
 ///
 /// Values outside [0, 1] are clipped and NaN is taken for 0. The result reaches from 0 to 1
-/// exactly; a constant volume becomes 0 or 1 throughout. Next to the volumes it needs
-/// 2 bytes for each bin of each tile.
+/// exactly; a constant volume becomes 0 or 1 throughout. The result takes the place of the
+/// volume; beside it 2 bytes a voxel are needed, and 2 for each bin of each tile.
 ///
 /// # Panics
 ///
@@ -70,22 +70,22 @@ impl Default for Clahe {
 ///
 /// let dim = Volume::from_fn([4, 16, 16], |[_, y, x]| 0.2 + 0.001 * (y + x) as f32);
 /// let options = Clahe { tile: Some([2, 8, 8]), clip_limit: 0.02, ..Clahe::default() };
-/// let clear = clahe(&dim, &options);
+/// let clear = clahe(dim, &options);
 /// assert!(clear.voxels.contains(&0.0) && clear.voxels.contains(&1.0));
 /// ```
 #[must_use]
-pub fn clahe(volume: &Volume<f32>, options: &Clahe) -> Volume<f32> {
+pub fn clahe(mut volume: Volume<f32>, options: &Clahe) -> Volume<f32> {
     let tile = options.tile.unwrap_or_else(|| volume.shape.map(|length| (length / 8).max(1)));
     assert!(!tile.contains(&0), "a tile of {tile:?} voxels is empty");
     assert!((1..=LEVELS).contains(&options.bins), "{} bins, not 1 to {LEVELS}", options.bins);
     if volume.voxels.is_empty() {
-        return volume.clone();
+        return volume;
     }
-    let bins = bins(volume, options.bins);
+    let bins = bins(&volume, options.bins);
     let tables = Tables::new(&bins, tile, options.clip_limit, options.bins);
-    let mut result = interpolate(&bins, tile, &tables);
-    scale_to_unit(&mut result.voxels);
-    result
+    interpolate(&bins, tile, &tables, &mut volume);
+    scale_to_unit(&mut volume.voxels);
+    volume
 }
 
 /// The bin of each voxel's grey level.
@@ -143,11 +143,10 @@ fn between(length: usize, tile: usize) -> Vec<Between> {
 }
 
 /// Maps each voxel by the tiles around it; whole numbers come out.
-fn interpolate(bins: &Volume<u16>, tile: Shape, tables: &Tables) -> Volume<f32> {
+fn interpolate(bins: &Volume<u16>, tile: Shape, tables: &Tables, result: &mut Volume<f32>) {
     let [_, height, width] = bins.shape;
     let places: [Vec<Between>; 3] =
         std::array::from_fn(|axis| between(bins.shape[axis], tile[axis]));
-    let mut result = Volume::filled(bins.shape, 0.0);
     let rows = result.voxels.par_chunks_mut(width).zip(bins.voxels.par_chunks(width));
     rows.enumerate().for_each(|(row, (result, bins))| {
         let (z, y) = (places[0][row / height], places[1][row % height]);
@@ -171,7 +170,6 @@ fn interpolate(bins: &Volume<u16>, tile: Shape, tables: &Tables) -> Volume<f32> 
             start = stop;
         }
     });
-    result
 }
 
 /// Scales to [0, 1]; what is constant is clipped to it.
@@ -201,15 +199,15 @@ mod tests {
     fn a_constant_volume_stays_constant() {
         for (value, expected) in [(0.0, 1.0), (0.3, 1.0), (1.0, 1.0)] {
             let flat = Volume::filled([3, 5, 4], value);
-            assert_eq!(clahe(&flat, &Clahe::default()), Volume::filled([3, 5, 4], expected));
+            assert_eq!(clahe(flat, &Clahe::default()), Volume::filled([3, 5, 4], expected));
         }
     }
 
     #[test]
     fn one_voxel_and_none() {
         let one = Volume::filled([1, 1, 1], 0.5);
-        assert_eq!(clahe(&one, &Clahe::default()).voxels.len(), 1);
+        assert_eq!(clahe(one, &Clahe::default()).voxels.len(), 1);
         let none = Volume::filled([0, 4, 4], 0.5);
-        assert_eq!(clahe(&none, &Clahe::default()), none);
+        assert_eq!(clahe(none.clone(), &Clahe::default()), none);
     }
 }

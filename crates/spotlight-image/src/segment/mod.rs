@@ -139,10 +139,7 @@ pub fn prepare(volume: &Volume<f32>, options: &Watershed) -> Volume<f32> {
         std::array::from_fn(|axis| (volume.shape[axis] / options.clahe_divisors[axis]).max(1));
     let equalisation =
         Clahe { tile: Some(tile), clip_limit: options.clahe_clip_limit, bins: options.clahe_bins };
-    let equalised = {
-        let stretched = stretch(volume, options.stretch_percent);
-        clahe(&stretched, &equalisation)
-    };
+    let equalised = clahe(stretch(volume, options.stretch_percent), &equalisation);
     resize(&equalised, reduced_shape(volume.shape, options.scale), &Resize::default())
 }
 
