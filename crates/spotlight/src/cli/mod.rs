@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod evaluate;
 pub mod info;
+pub mod measure;
 pub mod outcome;
 pub mod predict;
 pub mod signals;
@@ -54,6 +55,8 @@ pub enum Command {
     Predict(predict::Options),
     /// Score predictions against fluorescence stacks
     Evaluate(evaluate::Options),
+    /// Measure the objects of label images: a table for profiling
+    Measure(measure::Options),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -160,6 +163,7 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Train(options) => train::run(&options, &context),
         Command::Predict(options) => predict::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
+        Command::Measure(options) => measure::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }
