@@ -7,10 +7,12 @@ use std::f64::consts::PI;
 
 use serde_json::Value;
 use spotlight_golden::{Array, Case, Elements, cases, number, run_topic};
+use spotlight_image::evaluate::{
+    ObjectMatch, cosine_distance, feature_distance, percentile_of_numbers as percentile,
+};
 use spotlight_image::measure::{
-    Channel, FeatureSet, FeatureTable, MeasureOptions, Moments, centroid, cosine_distance,
-    marching_cubes, measure, moments, normalised_moments, percentile, profile_distance,
-    scale_by_range, texture,
+    Channel, FeatureSet, FeatureTable, MeasureOptions, Moments, centroid, marching_cubes, measure,
+    moments, normalised_moments, texture,
 };
 use spotlight_image::{Shape, Volume};
 
@@ -405,32 +407,38 @@ fn check_profiles(case: &Case) {
         let name = format!("median_{side}");
         case.check_values(&name, &medians, &numbers(case.scalar(&name)));
     }
-    let raw: Vec<(String, (f64, f64))> =
-        columns.iter().map(|name| ((*name).to_owned(), (0.0, 1.0))).collect();
-    let ranges: Vec<(String, (f64, f64))> = columns
-        .iter()
-        .map(|name| {
-            let range = &case.param("feature_ranges")[*name];
-            ((*name).to_owned(), (number(&range[0]), number(&range[1])))
-        })
-        .collect();
+    let rows = tables.each_ref().map(|table| rows(table, &columns));
+    let raw = vec![[0.0, 1.0]; columns.len()];
+    let range = |name: &&str| {
+        let range = &case.param("feature_ranges")[*name];
+        [number(&range[0]), number(&range[1])]
+    };
+    let ranges: Vec<[f64; 2]> = columns.iter().map(range).collect();
     for (suffix, ranges) in [("", &raw), ("_range_normalised", &ranges)] {
         // All objects, not only pairs: the medians of each side.
-        let medians = tables.each_ref().map(|table| {
-            let scaled = |(name, range): &(String, (f64, f64))| {
-                percentile(&scale_by_range(&table.column(name).unwrap().values, *range), 50.0)
+        let medians = rows.each_ref().map(|rows| {
+            let median = |(column, [low, high]): (usize, &[f64; 2])| {
+                let scaled: Vec<f64> =
+                    rows.iter().map(|row| (row[column] - low) / (high - low)).collect();
+                percentile(&scaled, 50.0)
             };
-            ranges.iter().map(scaled).collect::<Vec<f64>>()
+            ranges.iter().enumerate().map(median).collect::<Vec<f64>>()
         });
         let name = format!("cosine_all{suffix}");
         case.check_scalar(&name, cosine_distance(&medians[0], &medians[1]));
         let name = format!("cosine_by_iou{suffix}");
         for (threshold, expected) in case.scalar(&name).as_object().unwrap() {
             let pairs = pairs(&images, &tables, threshold.parse().unwrap());
-            let found = profile_distance(&tables[0], &tables[1], &pairs, ranges);
+            let found = feature_distance(&rows[0], &rows[1], &pairs, Some(ranges));
             case.check_values(&name, &[found], &[number(expected)]);
         }
     }
+}
+
+/// Some columns of a table, object by object.
+fn rows(table: &FeatureTable, columns: &[&str]) -> Vec<Vec<f64>> {
+    let value = |row: usize| move |name: &&str| table.column(name).unwrap().values[row];
+    (0..table.objects.len()).map(|row| columns.iter().map(value(row)).collect()).collect()
 }
 
 /// Rows of objects whose overlap is at least this part of their union; above one half each
@@ -439,14 +447,15 @@ fn pairs(
     images: &[Volume<u32>; 2],
     tables: &[FeatureTable; 2],
     threshold: f64,
-) -> Vec<(usize, usize)> {
+) -> Vec<ObjectMatch> {
     let mut pairs = Vec::new();
     for (i, a) in tables[0].objects.iter().enumerate() {
         for (j, b) in tables[1].objects.iter().enumerate() {
             let voxels = images[0].voxels.iter().zip(&images[1].voxels);
             let both = voxels.filter(|(x, y)| **x == a.label && **y == b.label).count() as f64;
-            if both / ((a.voxels + b.voxels) as f64 - both) >= threshold {
-                pairs.push((i, j));
+            let iou = both / ((a.voxels + b.voxels) as f64 - both);
+            if iou >= threshold {
+                pairs.push(ObjectMatch { true_object: i, predicted_object: j, iou });
             }
         }
     }

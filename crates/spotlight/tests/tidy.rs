@@ -93,7 +93,7 @@ const WRAPPED: &[(&str, &str)] = &[
 
 /// One name everywhere: a command is a file and a chapter.
 const COMMANDS: &[&str] =
-    &["demo", "simulate", "train", "predict", "segment", "tune", "evaluate", "info"];
+    &["demo", "simulate", "train", "predict", "segment", "tune", "measure", "evaluate", "info"];
 
 const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "manager"];
 const MAX_FILE_LINES: usize = 400;

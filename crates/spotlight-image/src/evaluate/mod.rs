@@ -16,7 +16,7 @@
 //! | which objects were found | [`overlap`], [`average_precision`], [`object_errors`] |
 //! | do objects look alike | [`feature_distance`], [`object_scores`] |
 //! | would a threshold help | [`threshold_series`] |
-//! | what do several images say | [`bootstrap_mean`], [`wilcoxon`] |
+//! | what do several images say | [`bootstrap_mean`], [`wilcoxon`], [`percentile_of_numbers`] |
 
 mod features;
 mod fourier;
@@ -49,6 +49,7 @@ pub use objects::{
     IOU_THRESHOLDS, ObjectErrors, ObjectMatch, ObjectScore, Overlap, OverlapPair, Precision,
     average_precision, match_objects, object_errors, object_scores, overlap,
 };
+pub use percentile::percentile_of_numbers;
 pub use ssim::{MaskedMean, Ssim, ssim, ssim_in_mask, ssim_map};
 pub use statistics::{
     Bootstrap, BootstrapInterval, Interval, SignedRank, bootstrap, bootstrap_mean, wilcoxon,

@@ -32,18 +32,28 @@ pub(super) fn percentile(volumes: &[&Volume<f32>], percent: f64) -> f64 {
     low + (high - low) * (rank - below)
 }
 
-/// The percentile of some numbers by the same rule; NaN if there is none or one is NaN.
-pub(super) fn percentile_of_numbers(numbers: &[f64], percent: f64) -> f64 {
+/// The percentile of some numbers (`percent` of 0 to 100), between order statistics by a
+/// straight line at rank `percent / 100 · (n − 1)`, as NumPy's; NaN if there is none or one
+/// is NaN.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::evaluate::percentile_of_numbers;
+///
+/// assert_eq!(percentile_of_numbers(&[4.0, 1.0, 2.0], 25.0), 1.5);
+/// ```
+#[must_use]
+pub fn percentile_of_numbers(numbers: &[f64], percent: f64) -> f64 {
     if numbers.is_empty() || numbers.iter().any(|number| number.is_nan()) {
         return f64::NAN;
     }
     let mut sorted = numbers.to_vec();
-    sorted.sort_by(f64::total_cmp);
+    sorted.sort_unstable_by(f64::total_cmp);
     let rank = (percent / 100.0).clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let below = rank as usize;
-    let low = sorted[below];
-    let Some(high) = sorted.get(below + 1).filter(|_| rank > below as f64) else { return low };
-    low + (high - low) * (rank - below as f64)
+    let [low, high] = [rank.floor(), rank.ceil()].map(|rank| sorted[rank as usize]);
+    // Of two infinite neighbours the difference is not a number.
+    if low == high { low } else { low + (high - low) * rank.fract() }
 }
 
 /// The largest of all voxels; NaN if there is no voxel or one that is not a number.
@@ -120,6 +130,9 @@ mod tests {
     fn of_numbers() {
         let found = |percent| percentile_of_numbers(&[4.0, 1.0, 3.0, 8.0], percent);
         assert_eq!([0.0, 50.0, 75.0, 100.0].map(found), [1.0, 3.5, 5.0, 8.0]);
+        assert_eq!(percentile_of_numbers(&[3.0], 99.0), 3.0);
+        assert_eq!(percentile_of_numbers(&[1.0, f64::INFINITY], 0.0), 1.0);
+        assert_eq!(percentile_of_numbers(&[f64::INFINITY; 2], 50.0), f64::INFINITY);
         assert!(percentile_of_numbers(&[], 50.0).is_nan());
         assert!(percentile_of_numbers(&[1.0, f64::NAN], 50.0).is_nan());
     }

@@ -33,11 +33,12 @@ mod marching_cubes_table;
 mod mesh;
 mod moments;
 mod object;
-mod profile;
 mod regionprops;
 mod surface;
 mod table;
 mod texture;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -50,7 +51,6 @@ pub use marching_cubes::marching_cubes;
 pub use mesh::Mesh;
 pub use moments::{Moments, centroid, inertia_tensor, moments, normalised_moments};
 pub use object::{Object, objects};
-pub use profile::{cosine_distance, percentile, profile_distance, scale_by_range};
 pub use regionprops::{REGIONPROPS, regionprops};
 pub use surface::{SURFACE_FEATURES, surface_features};
 pub use table::{Column, FeatureTable, Unit};
@@ -135,6 +135,21 @@ pub fn measure(
     channels: &[Channel<'_>],
     options: &MeasureOptions,
 ) -> FeatureTable {
+    measure_and_tell(labels, channels, options, &|_, _| ())
+}
+
+/// As [`measure`], telling how many objects are measured of how many, from any thread.
+///
+/// # Panics
+///
+/// If an image has another shape than the labels.
+#[must_use]
+pub fn measure_and_tell(
+    labels: &Volume<u32>,
+    channels: &[Channel<'_>],
+    options: &MeasureOptions,
+    tell: &(dyn Fn(usize, usize) + Sync),
+) -> FeatureTable {
     for channel in channels {
         let name = channel.name;
         assert_eq!(channel.image.shape, labels.shape, "{name} must have the labels' shape");
@@ -144,8 +159,13 @@ pub fn measure(
         FeatureSet::ShapeAndIntensity => channels,
     };
     let objects = objects(labels);
-    let rows: Vec<Vec<f64>> =
-        objects.par_iter().map(|object| row(labels, object, channels, options)).collect();
+    let done = AtomicUsize::new(0);
+    let measured = |object: &Object| {
+        let row = row(labels, object, channels, options);
+        tell(done.fetch_add(1, Ordering::Relaxed) + 1, objects.len());
+        row
+    };
+    let rows: Vec<Vec<f64>> = objects.par_iter().map(measured).collect();
     let mut columns = columns(channels);
     for (i, column) in columns.iter_mut().enumerate() {
         column.values = rows.iter().map(|row| row[i]).collect();

@@ -249,3 +249,15 @@ fn images_of_another_shape_are_refused() {
     let channels = [Channel { name: "dye", image: &image }];
     let _ = measure(&Volume::filled([2, 2, 2], 1), &channels, &MeasureOptions::default());
 }
+
+#[test]
+fn every_object_is_told_of_once() {
+    let labels = Volume::from_fn([3, 4, 5], |[z, y, x]| (z * 20 + y * 5 + x) as u32 % 7);
+    let told = std::sync::Mutex::new(Vec::new());
+    let tell = |done: usize, of: usize| told.lock().unwrap().push((done, of));
+    let table = measure_and_tell(&labels, &[], &MeasureOptions::default(), &tell);
+    let mut told = told.into_inner().unwrap();
+    told.sort_unstable();
+    assert_eq!(told, (1..=6).map(|done| (done, 6)).collect::<Vec<_>>());
+    assert_eq!(table, measure(&labels, &[], &MeasureOptions::default()));
+}

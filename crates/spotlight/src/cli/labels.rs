@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use spotlight_image::Volume;
-use spotlight_io::{OutputChannel, Selection, Voxels, WriteOptions, read_stack, write_ome_tiff};
+use spotlight_image::{Shape, Volume};
+use spotlight_io::{
+    OutputChannel, Selection, Stack, Voxels, WriteOptions, read_stack, write_ome_tiff,
+};
 
 use crate::cli::failure;
 
@@ -25,17 +27,38 @@ pub struct LabelImage {
 pub fn read_labels(path: &Path) -> Result<LabelImage> {
     let stack = read_stack(path, &Selection::default())?;
     let spacing_um = stack.spacing_um;
-    let labels = match stack.voxels {
+    Ok(LabelImage { labels: labels_of(stack)?, spacing_um })
+}
+
+/// The labels of a stack.
+///
+/// # Errors
+///
+/// If a voxel is not a whole number from 0 to 4,294,967,295.
+pub fn labels_of(stack: Stack) -> Result<Volume<u32>> {
+    let path = stack.path;
+    let refuse = |shape: Shape, offset: usize, value: f64| {
+        let [_, height, width] = shape;
+        let at = [offset / (height * width), offset / width % height, offset % width];
+        Err(failure(
+            format!("{}: the voxel at (z, y, x) = {at:?} is {value}, no label", path.display()),
+            "labels are whole numbers from 0; is this an image and not its objects?",
+        ))
+    };
+    let whole = match stack.voxels {
         Voxels::U8(volume) => volume.map(|label| u32::from(*label)),
         Voxels::U16(volume) => volume.map(|label| u32::from(*label)),
         Voxels::U32(volume) => volume,
-        Voxels::I8(volume) => whole(&volume, path)?,
-        Voxels::I16(volume) => whole(&volume, path)?,
-        Voxels::I32(volume) => whole(&volume, path)?,
-        Voxels::F32(volume) => whole(&volume, path)?,
-        Voxels::F64(volume) => whole(&volume, path)?,
+        other => {
+            let numbers = other.to_f64();
+            let is_label = |v: f64| (0.0..=f64::from(u32::MAX)).contains(&v) && v.fract() == 0.0;
+            if let Some(offset) = numbers.voxels.iter().position(|number| !is_label(*number)) {
+                return refuse(numbers.shape, offset, numbers.voxels[offset]);
+            }
+            numbers.map(|label| *label as u32)
+        }
     };
-    Ok(LabelImage { labels, spacing_um })
+    Ok(whole)
 }
 
 /// Writes labels as OME-TIFF, in 16 bits where they suffice and else in 32.
@@ -62,25 +85,6 @@ pub fn write_labels(
     Ok(write_ome_tiff(path, &[channel], spacing_um, &options)?)
 }
 
-/// Numbers as labels.
-fn whole<T: Copy + Into<f64>>(volume: &Volume<T>, path: &Path) -> Result<Volume<u32>> {
-    let is_label =
-        |value: f64| (0.0..=f64::from(u32::MAX)).contains(&value) && value.fract() == 0.0;
-    match volume.voxels.iter().position(|value| !is_label((*value).into())) {
-        None => Ok(volume.map(|value| (*value).into() as u32)),
-        Some(offset) => {
-            let value: f64 = volume.voxels[offset].into();
-            let [_, height, width] = volume.shape;
-            let at = [offset / (height * width), offset / width % height, offset % width];
-            let path = path.display();
-            Err(failure(
-                format!("{path}: the voxel at (z, y, x) = {at:?} is {value}, which is no label"),
-                "give an image with a whole number for each object and 0 elsewhere",
-            ))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,16 +104,28 @@ mod tests {
         }
     }
 
+    fn of(voxels: impl Into<Voxels>) -> Result<Vec<u32>> {
+        let voxels = voxels.into();
+        let stack = Stack { voxels, spacing_um: None, channel_name: None, path: "a.tif".into() };
+        labels_of(stack).map(|labels| labels.voxels)
+    }
+
     #[test]
-    fn fractions_and_negative_numbers_are_no_labels() {
-        let volume = Volume::new([1, 2, 2], vec![0.0_f32, 2.0, 1.5, 0.0]);
-        let error = whole(&volume, Path::new("a.tif")).unwrap_err().to_string();
-        assert!(error.contains("a.tif: the voxel at (z, y, x) = [0, 1, 0] is 1.5"), "{error}");
-        assert!(whole(&Volume::new([1, 1, 1], vec![-1_i16]), Path::new("a")).is_err());
-        assert!(whole(&Volume::new([1, 1, 1], vec![f32::NAN]), Path::new("a")).is_err());
-        assert_eq!(
-            whole(&Volume::new([1, 1, 1], vec![3.0_f32]), Path::new("a")).unwrap().voxels,
-            [3]
-        );
+    fn whole_numbers_of_any_type_are_labels_of() {
+        let shape = [1, 1, 2];
+        assert_eq!(of(Volume::new(shape, vec![0_u8, 255])).unwrap(), [0, 255]);
+        assert_eq!(of(Volume::new(shape, vec![0_i16, 300])).unwrap(), [0, 300]);
+        assert_eq!(of(Volume::new(shape, vec![7_u32, u32::MAX])).unwrap(), [7, u32::MAX]);
+        assert_eq!(of(Volume::new(shape, vec![0.0_f32, 70_000.0])).unwrap(), [0, 70_000]);
+    }
+
+    #[test]
+    fn other_numbers_are_refused_with_their_place() {
+        for value in [0.5, -1.0, f32::NAN, f32::INFINITY] {
+            let error = of(Volume::new([2, 1, 2], vec![0.0, 1.0, 2.0, value])).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("a.tif") && message.contains("[1, 0, 1]"), "{message}");
+        }
+        assert!(of(Volume::new([1, 1, 1], vec![-1_i32])).is_err());
     }
 }

@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod info;
 pub mod jobs;
 pub mod labels;
+pub mod measure;
 pub mod outcome;
 pub mod predict;
 pub mod segment;
@@ -64,6 +65,8 @@ pub enum Command {
     Tune(tune::Options),
     /// Score predictions against fluorescence stacks
     Evaluate(evaluate::Options),
+    /// Measure the objects of label images: a table for profiling
+    Measure(measure::Options),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -172,6 +175,7 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Segment(options) => segment::run(&options, &context),
         Command::Tune(options) => tune::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
+        Command::Measure(options) => measure::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }
