@@ -1,5 +1,7 @@
 //! Cubic splines, one axis after the other.
 
+use std::borrow::Cow;
+
 use super::spline::{Prefilter, cubic_weights};
 use crate::filter::Blur;
 use crate::lines::{LANES, along_axis};
@@ -14,8 +16,9 @@ const MARGIN: usize = 12;
 ///
 /// Each axis is blurred right before it is interpolated, with no rounding in between: filters
 /// along different axes may change places, and so fewer voxels are blurred along the others.
+/// A volume that is owned is freed as soon as the first axis is done.
 pub(super) fn cubic<T: Voxel>(
-    volume: &Volume<T>,
+    volume: Cow<'_, Volume<T>>,
     positions: &[Vec<f64>; 3],
     border: Border,
     blurs: [Option<Blur>; 3],
@@ -30,13 +33,16 @@ pub(super) fn cubic<T: Voxel>(
         (step, blurs[*axis].as_ref())
     };
     match axes.iter().map(step).collect::<Vec<_>>().as_slice() {
-        [] => volume.clone(),
-        [only] => apply(only, volume),
-        [first, last] => apply::<f64, T>(last, &apply(first, volume)),
-        [first, second, last] => {
-            apply::<f64, T>(last, &apply::<f64, f64>(second, &apply(first, volume)))
+        [] => volume.into_owned(),
+        [only] => apply(only, &volume),
+        [first, others @ ..] => {
+            let mut between: Volume<f64> = apply(first, &volume);
+            drop(volume);
+            if let [second, _] = others {
+                between = apply(second, &between);
+            }
+            apply(&others[others.len() - 1], &between)
         }
-        _ => unreachable!("a volume has three axes"),
     }
 }
 

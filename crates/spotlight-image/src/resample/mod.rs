@@ -9,5 +9,5 @@ mod resize;
 mod spline;
 mod zoom;
 
-pub use resize::{Resize, rescale, rescale_shape, resize};
+pub use resize::{Resize, rescale, rescale_shape, resize, resize_owned};
 pub use zoom::{Alignment, Order, Zoom, resample_to_spacing, zoom, zoom_shape, zoom_with};

@@ -1,5 +1,7 @@
 //! Resizing with anti-aliasing, after scikit-image's `skimage.transform.resize`.
 
+use std::borrow::Cow;
+
 use super::zoom::{Alignment, Order, Zoom, zoom_blurred, zoom_with};
 use crate::filter::{Blur, gaussian};
 use crate::grid::Shape;
@@ -49,9 +51,25 @@ impl Default for Resize {
 /// ```
 #[must_use]
 pub fn resize<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Resize) -> Volume<T> {
+    resize_any(Cow::Borrowed(volume), shape, options)
+}
+
+/// [`resize`] of a volume that is needed no more: cubic splines free it as soon as they are
+/// done with one axis.
+///
+/// # Panics
+///
+/// As [`resize`].
+#[must_use]
+pub fn resize_owned<T: Voxel>(volume: Volume<T>, shape: Shape, options: &Resize) -> Volume<T> {
+    resize_any(Cow::Owned(volume), shape, options)
+}
+
+fn resize_any<T: Voxel>(volume: Cow<'_, Volume<T>>, shape: Shape, options: &Resize) -> Volume<T> {
     let zoom = Zoom { order: options.order, border: options.border, alignment: Alignment::Faces };
     let shrinkage = |axis: usize| volume.shape[axis] as f64 / shape[axis] as f64;
     let sigma = |axis: usize| ((shrinkage(axis) - 1.0) / 2.0).max(0.0);
+    let old_range = if options.clip { range(&volume.voxels) } else { None };
     let mut result = if options.anti_aliasing && options.order == Order::Cubic {
         let blurs = std::array::from_fn(|axis| {
             let blur = || Blur::new(sigma(axis), TRUNCATE, options.border, volume.shape[axis]);
@@ -60,12 +78,12 @@ pub fn resize<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Resize) -> V
         zoom_blurred(volume, shape, &zoom, blurs)
     } else if options.anti_aliasing {
         let sigma = std::array::from_fn(sigma);
-        zoom_with(&gaussian(volume, sigma, TRUNCATE, options.border), shape, &zoom)
+        zoom_with(&gaussian(&volume, sigma, TRUNCATE, options.border), shape, &zoom)
     } else {
-        zoom_with(volume, shape, &zoom)
+        zoom_with(&volume, shape, &zoom)
     };
-    if options.clip {
-        clip(volume, &mut result, options.border);
+    if let Some(range) = old_range {
+        clip(range, &mut result, options.border);
     }
     result
 }
@@ -86,10 +104,9 @@ pub fn rescale_shape(shape: Shape, factors: [f64; 3]) -> Shape {
     super::zoom_shape(shape, factors).map(|length| length.max(1))
 }
 
-/// Clips to the range of `source`. A constant border may widen that range where the
+/// Clips to the range of the old voxels. A constant border may widen that range where the
 /// result reaches it.
-fn clip<T: Voxel>(source: &Volume<T>, result: &mut Volume<T>, border: Border) {
-    let Some((mut low, mut high)) = range(&source.voxels) else { return };
+fn clip<T: Voxel>((mut low, mut high): (T, T), result: &mut Volume<T>, border: Border) {
     if let (Border::Constant(value), Some((found_low, found_high))) =
         (border, range(&result.voxels))
         && (found_low.to_f64()..=found_high.to_f64()).contains(&value)

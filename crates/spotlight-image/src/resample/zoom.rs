@@ -1,5 +1,7 @@
 //! Zoom with splines of order 0, 1 or 3, after SciPy's `scipy.ndimage.zoom`.
 
+use std::borrow::Cow;
+
 use super::{cubic, linear};
 use crate::filter::Blur;
 use crate::grid::Shape;
@@ -131,12 +133,12 @@ pub fn resample_to_spacing<T: Voxel>(
 /// If an axis without voxels is to get some.
 #[must_use]
 pub fn zoom_with<T: Voxel>(volume: &Volume<T>, shape: Shape, options: &Zoom) -> Volume<T> {
-    zoom_blurred(volume, shape, options, [None, None, None])
+    zoom_blurred(Cow::Borrowed(volume), shape, options, [None, None, None])
 }
 
 /// [`zoom_with`] after a blur along (z, y, x), which only cubic splines take.
 pub(super) fn zoom_blurred<T: Voxel>(
-    volume: &Volume<T>,
+    volume: Cow<'_, Volume<T>>,
     shape: Shape,
     options: &Zoom,
     blurs: [Option<Blur>; 3],
@@ -150,14 +152,15 @@ pub(super) fn zoom_blurred<T: Voxel>(
     let Zoom { order, border, alignment } = *options;
     let positions: [Vec<f64>; 3] =
         std::array::from_fn(|axis| positions(volume.shape[axis], shape[axis], alignment));
+    let old = volume.shape;
     let mut result = match order {
-        Order::Nearest => linear::nearest(volume, &positions, border),
-        Order::Linear => linear::linear(volume, &positions, border),
+        Order::Nearest => linear::nearest(&volume, &positions, border),
+        Order::Linear => linear::linear(&volume, &positions, border),
         Order::Cubic => cubic::cubic(volume, &positions, border, blurs),
     };
     if let Border::Cutoff(value) = border {
         for (axis, positions) in positions.iter().enumerate() {
-            cut_off(&mut result, axis, volume.shape[axis], positions, T::from_f64(value));
+            cut_off(&mut result, axis, old[axis], positions, T::from_f64(value));
         }
     }
     result

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::{Clahe, Footprint, clahe, dilate, distance_transform, median_cube, stretch};
 use crate::foreground::{Bins, otsu_threshold};
 use crate::label::{Connectivity, components, fill_small_holes};
-use crate::resample::{Resize, rescale_shape, resize};
+use crate::resample::{Resize, rescale_shape, resize_owned};
 use crate::{Shape, Volume};
 
 /// How [`segment`] finds nuclei; the default is the paper's as far as it is known, and
@@ -93,7 +93,7 @@ impl Default for Watershed {
 
 /// Segments the nuclei of a fluorescence stack; labels are 1, 2, 3 ... on the reduced grid.
 ///
-/// The result's shape is [`reduced_shape`]; [`resize`] with
+/// The result's shape is [`reduced_shape`]; [`resize`](crate::resample::resize) with
 /// [`Order::Nearest`](crate::resample::Order::Nearest) brings labels back to the grid of the
 /// stack. A stack of one value has no nuclei, and one without voxels stays as it is. An axis
 /// of one voxel is taken for none: one plane is segmented as an image.
@@ -140,7 +140,7 @@ pub fn prepare(volume: &Volume<f32>, options: &Watershed) -> Volume<f32> {
     let equalisation =
         Clahe { tile: Some(tile), clip_limit: options.clahe_clip_limit, bins: options.clahe_bins };
     let equalised = clahe(stretch(volume, options.stretch_percent), &equalisation);
-    resize(&equalised, reduced_shape(volume.shape, options.scale), &Resize::default())
+    resize_owned(equalised, reduced_shape(volume.shape, options.scale), &Resize::default())
 }
 
 /// The shape of the grid that a stack is segmented on; an axis of one voxel stays as it is.
