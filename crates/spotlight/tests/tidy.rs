@@ -82,6 +82,7 @@ const MODULES: &[(&str, &[&str])] = &[
 const WRAPPED: &[(&str, &str)] = &[
     ("clap", "spotlight"),
     ("indicatif", "spotlight"),
+    ("parquet", "spotlight-io"),
     ("png", "spotlight"),
     ("prost", "spotlight-io"),
     ("roxmltree", "spotlight-io"),

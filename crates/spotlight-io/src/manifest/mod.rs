@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use crate::table::write_csv;
+use crate::table::{Column, Table, write_csv};
 use crate::{Channel, Error};
 
 pub use split::{Fractions, paper_split, permutation, seeded_split};
@@ -209,7 +209,7 @@ pub fn write(path: &Path, rows: &[Row], overwrite: bool) -> Result<(), Error> {
     };
     let channel = |c: &Option<Channel>| c.as_ref().map_or_else(String::new, ToString::to_string);
     let fields = |row: &Row| {
-        vec![
+        [
             relative(&row.signal),
             channel(&row.channel_signal),
             relative(&row.target),
@@ -218,8 +218,10 @@ pub fn write(path: &Path, rows: &[Row], overwrite: bool) -> Result<(), Error> {
             row.split.map_or("", Split::name).to_owned(),
         ]
     };
-    let table: Vec<Vec<String>> = rows.iter().map(fields).collect();
-    write_csv(path, &COLUMNS, &table, overwrite)
+    let cells: Vec<[String; COLUMNS.len()]> = rows.iter().map(fields).collect();
+    let column = |i: usize| cells.iter().map(|row| row[i].clone()).collect();
+    let columns = COLUMNS.iter().enumerate().map(|(i, name)| Column::text(*name, column(i)));
+    write_csv(path, &Table { columns: columns.collect() }, overwrite)
 }
 
 /// Where each column of [`COLUMNS`] is in the file.
