@@ -4,6 +4,7 @@ use spotlight_image::Shape;
 
 use super::images::Region;
 use super::pixels::{PixelScores, has_square_pixels};
+use super::pooled::all_series;
 use super::set::Findings;
 
 /// Five scales of MicroMS3IM and MS-SSIM need planes of this side.
@@ -17,6 +18,14 @@ pub(super) fn notes(findings: &Findings) -> Vec<String> {
     let mut notes = Vec::new();
     if !findings.pixels.is_empty() {
         notes.extend(spaces(findings));
+        let masks = findings.images.iter().filter(|image| image.row.mask.is_some()).count();
+        notes.push(match findings.images.len() - masks {
+            0 => "Dice: against the true masks.".to_owned(),
+            _ if masks == 0 => "Dice: against the foreground of the targets.".to_owned(),
+            others => {
+                format!("Dice: against the true masks, in {others} images against the target.")
+            }
+        });
         notes.extend(pixel_notes(findings));
     }
     let (without, images) = (findings.without_truth, findings.images.len());
@@ -30,7 +39,22 @@ pub(super) fn notes(findings: &Findings) -> Vec<String> {
             "Features: no object matches at any IoU in {unmatched} of {all} segmentations."
         ));
     }
+    if partly_defined(findings) {
+        notes.push(
+            "Some scores are not defined in some images and are means of the others: their number \
+             is in the table summary."
+                .to_owned(),
+        );
+    }
     notes
+}
+
+/// Whether a mean is of fewer images than others of its contender.
+fn partly_defined(findings: &Findings) -> bool {
+    all_series(findings).iter().flat_map(|series| &series.values).any(|values| {
+        let defined = values.iter().filter(|value| !value.is_nan()).count();
+        0 < defined && defined < values.len()
+    })
 }
 
 /// In which intensities each contender is compared.

@@ -64,6 +64,9 @@ pub(super) struct Comparison {
     pub(super) least_p: f64,
 }
 
+/// Says nothing about a contender, so that it is not tested.
+const TRUE_OBJECTS: &str = "true_objects";
+
 type OfSegmentation = fn(&Segmentation) -> f64;
 
 /// The scores of whole segmentations.
@@ -72,7 +75,7 @@ const SEGMENTATION_METRICS: [(Metric, OfSegmentation); 10] = [
     (metric("mean_ap_50_95", "AP 0.50–0.95", 3), |s| s.mean_precision[1]),
     (metric("matched_iou", "IoU of matched", 3), |s| s.matched_iou),
     (metric("matched_dice", "Dice of matched", 3), |s| s.matched_dice),
-    (metric("true_objects", "true objects", 1), |s| s.true_objects as f64),
+    (metric(TRUE_OBJECTS, "true objects", 1), |s| s.true_objects as f64),
     (metric("predicted_objects", "predicted objects", 1), |s| s.predicted_objects as f64),
     (metric("split", "split", 1), |s| s.errors[0] as f64),
     (metric("merged", "merged", 1), |s| s.errors[1] as f64),
@@ -129,7 +132,7 @@ fn pixel_series(findings: &Findings) -> Vec<Series> {
         for (place, metric) in PIXEL_METRICS.into_iter().enumerate() {
             let scores = findings.pixels.iter().filter(|s| s.region == region);
             let scores = scores.map(|s| (s.contender, s.image, s.values[place]));
-            if has(region, metric.name) {
+            if has(region, metric.name) && (findings.shells || !metric.name.starts_with("fsc")) {
                 let key = (Level::Pixels, region.name(), f64::NAN, metric);
                 all.push(series(findings, key, scores));
             }
@@ -169,14 +172,17 @@ pub(super) fn median_of(values: &[f64]) -> f64 {
     }
 }
 
-/// Tests a score between each two contenders that have it.
-pub(super) fn comparisons(series: &Series) -> Vec<Comparison> {
+/// Tests every score that is of no one threshold between each two contenders that have it.
+pub(super) fn comparisons(series: &[Series]) -> Vec<(&Series, Comparison)> {
+    let tested = |series: &&Series| series.iou.is_nan() && series.metric.name != TRUE_OBJECTS;
     let mut all = Vec::new();
-    for first in 0..series.values.len() {
-        for second in first + 1..series.values.len() {
-            let (a, b) = (&series.values[first], &series.values[second]);
-            if !a.is_empty() && !b.is_empty() {
-                all.push(compare([first, second], a, b));
+    for series in series.iter().filter(tested) {
+        for first in 0..series.values.len() {
+            for second in first + 1..series.values.len() {
+                let (a, b) = (&series.values[first], &series.values[second]);
+                if !a.is_empty() && !b.is_empty() {
+                    all.push((series, compare([first, second], a, b)));
+                }
             }
         }
     }

@@ -134,12 +134,8 @@ fn threshold_text(findings: &Findings) -> String {
 
 /// The tests, unless there are too few images for any of them to say something.
 fn tests_text(findings: &Findings, series: &[Series]) -> String {
-    let tests: Vec<(&Series, Comparison)> = series
-        .iter()
-        .filter(|series| series.iou.is_nan())
-        .flat_map(|series| comparisons(series).into_iter().map(move |test| (series, test)))
-        .filter(|(_, test)| test.images > 0)
-        .collect();
+    let tests: Vec<(&Series, Comparison)> =
+        comparisons(series).into_iter().filter(|(_, test)| test.images > 0).collect();
     let Some(most) = tests.iter().map(|(_, test)| test.images).max() else {
         return String::new();
     };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use spotlight_image::evaluate::SERIES_THRESHOLDS;
 use spotlight_image::segment::Watershed;
 use spotlight_io::manifest::Row;
 
@@ -27,7 +28,7 @@ use crate::record::Started;
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     pub(super) name: String,
-    row: Row,
+    pub(super) row: Row,
     predictions: Vec<Option<PathBuf>>,
     labels: Vec<Option<PathBuf>>,
 }
@@ -41,6 +42,8 @@ pub(super) struct Findings {
     pub(super) objects: Vec<ObjectScores>,
     pub(super) segmentations: Vec<Segmentation>,
     pub(super) thresholds: Vec<ThresholdScores>,
+    /// Whether the resolution by shells was asked for.
+    pub(super) shells: bool,
     /// Images that have no true labels, though labels are scored.
     pub(super) without_truth: usize,
 }
@@ -175,10 +178,11 @@ fn evaluate_all(
 ) -> Result<Findings> {
     let count = |has: fn(&Contender) -> bool| contenders.iter().filter(|c| has(c)).count();
     let predicting = count(|contender| contender.predictions.is_some());
-    let series =
-        if options.thresholds { spotlight_image::evaluate::SERIES_THRESHOLDS.len() + 2 } else { 0 };
-    let steps =
-        images.len() * (predicting * (1 + series) + count(|contender| contender.labels.is_some()));
+    let of_labels = count(|contender| contender.labels.is_some()) * images.len();
+    // A fit, then each image, for no threshold and for all.
+    let series = (SERIES_THRESHOLDS.len() + 1) * (images.len() + 1);
+    let series = if options.thresholds { series } else { 0 };
+    let steps = predicting * (images.len() + series) + of_labels;
     let progress = Progress::new(context, "evaluate", steps as u64);
     let mut teller = Teller { progress, context, done: 0 };
     let mut findings = Findings {
@@ -188,6 +192,7 @@ fn evaluate_all(
         objects: Vec::new(),
         segmentations: Vec::new(),
         thresholds: Vec::new(),
+        shells: !options.no_fsc,
         without_truth: 0,
     };
     for contender in 0..findings.contenders.len() {

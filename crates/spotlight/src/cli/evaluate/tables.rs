@@ -133,11 +133,7 @@ fn summary(findings: &Findings, series: &[Series]) -> Vec<Column> {
 }
 
 fn tests(findings: &Findings, series: &[Series]) -> Vec<Column> {
-    let rows: Vec<_> = series
-        .iter()
-        .filter(|series| series.iou.is_nan())
-        .flat_map(|series| comparisons(series).into_iter().map(move |test| (series, test)))
-        .collect();
+    let rows = comparisons(series);
     let words = |word: fn(&Series) -> &str| rows.iter().map(|row| word(row.0).into()).collect();
     let models = |place: usize| {
         let name = |test: &super::pooled::Comparison| test.contenders[place];
