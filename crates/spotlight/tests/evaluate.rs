@@ -350,8 +350,13 @@ fn boxes(boxes: &[(u16, usize, usize)]) -> Volume<u16> {
     })
 }
 
-#[test]
-fn objects_by_hand() {
+/// Three images of boxes, segmented by hand and evaluated once.
+fn boxed() -> &'static Data {
+    static DATA: OnceLock<Data> = OnceLock::new();
+    DATA.get_or_init(evaluated_boxes)
+}
+
+fn evaluated_boxes() -> Data {
     let truth = boxes(&[(3, 0, 4), (700, 6, 4)]);
     let none = boxes(&[]);
     // Objects of other sizes, so that features have ranges.
@@ -375,8 +380,12 @@ fn objects_by_hand() {
         out,
         ["objects.csv", "record.json", "segmentations.csv", "summary.csv", "tests.csv"]
     );
+    data
+}
 
-    let table = data.rows("out/objects.csv");
+#[test]
+fn objects_by_hand() {
+    let table = boxed().rows("out/objects.csv");
     assert_eq!(table.len(), 2 * 3 * 10);
     let at = |image: &str, model: &str, iou: &str| {
         let is = |row: &&HashMap<String, String>| {
@@ -404,8 +413,11 @@ fn objects_by_hand() {
     same(number(at("2_bf", "Ours", "0.5"), "average_precision"), 0.0, "only true");
     same(number(at("2_bf", "Ours", "0.5"), "matched_iou"), f64::NAN, "no match");
     same(number(at("0_bf", "FLT", "0.95"), "average_precision"), 1.0, "half the grid");
+}
 
-    let totals = data.rows("out/segmentations.csv");
+#[test]
+fn segmentations_by_hand() {
+    let totals = boxed().rows("out/segmentations.csv");
     let row = totals.iter().find(|row| row["model"] == "Ours" && row["image"] == "0_bf").unwrap();
     let mean = |low: usize| (6.0 * 2.0 / 3.0 + low as f64 * 0.25) / (6 + low) as f64;
     assert!((number(row, "mean_ap_50_90") - mean(3)).abs() < 1e-12);
@@ -415,7 +427,7 @@ fn objects_by_hand() {
     {
         same(number(row, column), expected, column);
     }
-    let summary = data.rows("out/summary.csv");
+    let summary = boxed().rows("out/summary.csv");
     let is = |row: &&HashMap<String, String>| {
         row["metric"] == "average_precision" && row["model"] == "Ours" && row["iou"] == "0.5"
     };
@@ -539,6 +551,9 @@ fn bad_input_is_told_in_one_sentence() {
     fs::write(&file, "").unwrap();
     let command = ["evaluate", "--manifest", &manifest, "--predictions", &good, "-o", &file];
     refuse(&command, 2, &["a.txt", "folder"]);
+    let below = format!("{file}/scores");
+    let command = ["evaluate", "--manifest", &manifest, "--predictions", &good, "-o", &below];
+    refuse(&command, 1, &["cannot write into", "a.txt", "choose another"]);
 
     // Labels.
     for i in 0..2 {

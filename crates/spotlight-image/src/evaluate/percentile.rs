@@ -37,9 +37,9 @@ pub(super) fn percentiles_of_pairs<E>(
         percents.map(move |percent| Rank::of(*percent, counts[side]))
     };
     let mut searches: Vec<(usize, Search)> = Vec::new();
-    for side in 0..2 {
+    for (side, first) in first.iter().enumerate() {
         let places = ranks(side).flat_map(|rank| [rank.below, rank.above]);
-        searches.extend(places.map(|place| (side, Search::after(&first[side], place))));
+        searches.extend(places.map(|place| (side, Search::after(first, place))));
     }
     for _ in 0..2 {
         let mut digits: Vec<Digits> = searches.iter().map(|(_, s)| s.next_digits()).collect();

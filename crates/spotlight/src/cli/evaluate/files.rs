@@ -42,6 +42,18 @@ pub(super) fn check_free(folder: &Path, overwrite: bool) -> Result<()> {
     }
 }
 
+/// Makes sure that files can be written, before any time is spent: leaves nothing behind.
+pub(super) fn check_writable(folder: &Path) -> Result<()> {
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(existing) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failure(
+            format!("cannot write into {}: {error}", existing.display()),
+            "choose another output folder",
+        )),
+    }
+}
+
 /// All files that there may be, in both formats.
 fn names_of_all() -> impl Iterator<Item = String> {
     let formats = [Format::Csv, Format::Parquet];

@@ -51,9 +51,9 @@ const EXAMPLES: &str = "\
 Examples:
   spotlight evaluate --prediction stained/a.ome.tif --target a_dna.tif --model run
   spotlight evaluate --prediction stained/*.tif --target dna/*.tif --model run -o scores.csv
-  spotlight evaluate --manifest manifest.csv --split test --predictions stained --model run -o scores
-  spotlight evaluate --manifest manifest.csv --split test --predictions F-net=stained/fnet Ours=stained/ours \\
-      --model F-net=fnet Ours=ours --labels FLT=cells/flt F-net=cells/fnet Ours=cells/ours -o scores";
+  spotlight evaluate --manifest m.csv --split test --predictions stained --model run -o scores
+  spotlight evaluate --manifest m.csv --predictions F-net=a Ours=b --model F-net=c Ours=d -o scores
+  spotlight evaluate --manifest m.csv --labels FLT=cells/flt Ours=cells/ours -o scores";
 
 const SET: &str = "Data sets";
 

@@ -3,7 +3,7 @@
 use spotlight_image::Shape;
 
 use super::images::Region;
-use super::pixels::{PixelScores, has_square_pixels};
+use super::pixels::{MICRO, PixelScores, RINGS, has_square_pixels};
 use super::pooled::all_series;
 use super::set::Findings;
 
@@ -82,6 +82,16 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
     let all = rows.len();
     let count = |is: &dyn Fn(&PixelScores) -> bool| rows.iter().filter(|row| is(row)).count();
     let small = |[_, y, x]: Shape, side: usize| y.min(x) < side;
+    // In the whole image, or times the mask: the rows of an image stand together.
+    let regions = findings.pixels.chunk_by(|a, b| (a.contender, a.image) == (b.contender, b.image));
+    let undefined: Vec<&[PixelScores]> = regions.collect();
+    let count_undefined = |place: usize, able: &dyn Fn(&PixelScores) -> bool| {
+        let lacks = |scores: &PixelScores| {
+            scores.region != Region::ForegroundVoxels && scores.values[place].is_nan()
+        };
+        undefined.iter().filter(|rows| able(&rows[0]) && rows.iter().any(lacks)).count()
+    };
+    let square = |row: &PixelScores| row.spacing_um.is_some_and(|um| has_square_pixels(&um));
     let causes = [
         (
             "MS-SSIM and MicroMS3IM need planes of 176 x 176 pixels",
@@ -91,20 +101,16 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
             "SSIM needs 7 planes of 7 x 7 pixels, or a single plane",
             count(&|row| small(row.shape, WINDOW) || (2..WINDOW).contains(&row.shape[0])),
         ),
-        ("FRC and FSC need a voxel size", count(&|row| row.spacing_um.is_none())),
-        (
-            "FRC needs square pixels",
-            count(&|row| row.spacing_um.is_some_and(|um| !has_square_pixels(&um))),
-        ),
-        (
-            "FRC: no curve falls through 1/7 in any plane",
-            count(&|row| {
-                row.values[8].is_nan() && row.spacing_um.is_some_and(|um| has_square_pixels(&um))
-            }),
-        ),
         (
             "MicroMS3IM: no gain makes prediction and target alike",
-            count(&|row| row.values[4].is_nan() && !small(row.shape, FIVE_SCALES)),
+            count_undefined(MICRO, &|row| !small(row.shape, FIVE_SCALES)),
+        ),
+        ("FRC and FSC need a voxel size", count(&|row| row.spacing_um.is_none())),
+        ("FRC needs square pixels", count(&|row| row.spacing_um.is_some() && !square(row))),
+        ("FRC: no curve falls through its threshold", count_undefined(RINGS, &square)),
+        (
+            "FSC: no curve falls through its threshold",
+            count_undefined(RINGS + 1, &|row| findings.shells && row.spacing_um.is_some()),
         ),
     ];
     let mut notes: Vec<String> = causes

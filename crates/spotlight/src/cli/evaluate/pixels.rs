@@ -47,7 +47,10 @@ pub(super) const PIXEL_METRICS: [Metric; 11] = [
 ];
 
 /// Place of MicroMS3IM, which MicroSSIM follows.
-const MICRO: usize = 4;
+pub(super) const MICRO: usize = 4;
+
+/// Place of the resolution by rings, which those by shells follow.
+pub(super) const RINGS: usize = 8;
 
 /// The scores of one image of one contender in one region.
 #[derive(Clone, Debug)]

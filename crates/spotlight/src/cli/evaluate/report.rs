@@ -78,12 +78,16 @@ fn level_text(findings: &Findings, level: Level, series: &[&Series]) -> String {
         Level::Features => "Features: do matched objects look alike?",
     };
     let images = findings.images.len();
-    let plural = if images == 1 { "" } else { "s" };
     let percent = 100.0 * Bootstrap::default().level;
     format!(
-        "{heading} Mean [{percent} % interval] of {images} image{plural}.\n\n{}\n",
+        "{heading} Mean [{percent} % interval] of {images} image{}.\n\n{}\n",
+        plural(images),
         table.text()
     )
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// Mean and ends of the interval as text; the ends are empty where one image gives none.
@@ -140,11 +144,11 @@ fn tests_text(findings: &Findings, series: &[Series]) -> String {
         return String::new();
     };
     if most < LEAST_PAIRS {
-        let least = 2.0 * 0.5_f64.powi(most as i32);
+        let least = (2.0 * 0.5_f64.powi(most as i32)).min(1.0);
         return format!(
-            "Tests between models are not shown: {most} images can give no p below {}; \
+            "Tests between models are not shown: no p of {most} image{} is below {least}, and \
              p < 0.05 needs {LEAST_PAIRS}.\n",
-            number(Some(least.min(1.0)), 4)
+            plural(most)
         );
     }
     let mut table = Table::new(&["region", "score", "between", "images", "median difference", "p"]);

@@ -63,6 +63,7 @@ pub(super) fn run(
     check_models(options, &contenders)?;
     let images = images(options, manifest, &contenders)?;
     files::check_free(output, options.overwrite)?;
+    files::check_writable(output)?;
 
     let findings = evaluate_all(options, images, contenders, watershed, context)?;
     let tables = tables::all(&findings);
