@@ -91,3 +91,40 @@ impl Prepared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spotlight_image::foreground::OtsuRecipe;
+    use spotlight_io::{OutputChannel, Voxels, WriteOptions, write_ome_tiff};
+
+    #[test]
+    fn an_image_that_is_read_again_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, factor: usize| {
+            let volume = Volume::from_fn([3, 9, 9], |[z, y, x]| ((z + factor * y * x) % 13) as f32);
+            let voxels = Voxels::F32(volume);
+            let channel = OutputChannel { name: "only", voxels: &voxels };
+            let path = folder.path().join(name);
+            write_ome_tiff(&path, &[channel], None, &WriteOptions::default()).unwrap();
+            path
+        };
+        let (prediction, target) = (write("a.tif", 3), write("b.tif", 5));
+        let case = Case { prediction, target, channel: None, mask: None };
+        let space = Space::Raw(OtsuRecipe::Smooth);
+        let seen = |room: usize| {
+            let mut images = Images { room, ..Images::new(vec![case.clone()], space) };
+            let shown = [0, 0].map(|index| {
+                let see = |prepared: &Prepared| {
+                    (prepared.pair(&prepared.prediction, Region::Foreground), prepared.threshold)
+                };
+                images.show(index, see).unwrap()
+            });
+            assert_eq!(images.kept[0].is_some(), room > 0);
+            shown
+        };
+        let [first, again] = seen(0);
+        assert_eq!(first, again);
+        assert_eq!(seen(KEPT_BYTES), [first, again]);
+    }
+}
