@@ -98,11 +98,11 @@ fn nuclei_are_found_and_written_on_the_grid_of_the_stack() {
     assert_eq!(printed.trim(), out.join("dna.ome.tif").display().to_string());
     assert_eq!(folder_of(&out), ["dna.ome.json", "dna.ome.tif"]);
     let found = read_labels(&out.join("dna.ome.tif")).unwrap();
-    assert_eq!((found.labels.shape, found.spacing_um), ([20, 50, 50], SPACING));
-    let at = CENTRES.map(|centre| found.labels.at(centre));
+    assert_eq!((found.volume.shape, found.spacing_um), ([20, 50, 50], SPACING));
+    let at = CENTRES.map(|centre| found.volume.at(centre));
     // Numbered by their first voxels: the third nucleus begins a plane before the second.
     assert_eq!(at, [1, 3, 2, 4]);
-    assert_eq!(voxel_counts(&found.labels).len(), 4);
+    assert_eq!(voxel_counts(&found.volume).len(), 4);
     let record: serde_json::Value =
         serde_json::from_slice(&fs::read(out.join("dna.ome.json")).unwrap()).unwrap();
     assert_eq!(record["details"]["nuclei"], 4);
@@ -134,7 +134,7 @@ fn labels_can_stay_on_the_grid_they_were_found_on() {
     let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(json[0]["nuclei"], 4);
     let found = read_labels(&out).unwrap();
-    assert_eq!(found.labels.shape, [10, 25, 25]);
+    assert_eq!(found.volume.shape, [10, 25, 25]);
     assert!(found.spacing_um.unwrap().iter().all(|um| (um - 0.58).abs() < 1e-9));
 }
 
@@ -178,9 +178,9 @@ fn stacks_without_nuclei_and_planes_have_defined_labels() {
     ][..]]
     .concat();
     succeeds(&spotlight("segment", &images.each_ref().map(|path| path.as_path()), &more));
-    let flat = read_labels(&out.join("flat.ome.tif")).unwrap().labels;
+    let flat = read_labels(&out.join("flat.ome.tif")).unwrap().volume;
     assert!(flat.voxels.iter().all(|label| *label == 0));
-    let plane = read_labels(&out.join("plane.ome.tif")).unwrap().labels;
+    let plane = read_labels(&out.join("plane.ome.tif")).unwrap().volume;
     assert_eq!((plane.shape, voxel_counts(&plane).len()), ([1, 50, 50], 4));
 }
 
@@ -219,7 +219,7 @@ fn tune_finds_settings_that_segment_uses() {
         &[&stacks.path("dna.tif")],
         &["-c", recipe.to_str().unwrap(), "-o", out.to_str().unwrap()],
     ));
-    assert_eq!(voxel_counts(&read_labels(&out).unwrap().labels).len(), 4);
+    assert_eq!(voxel_counts(&read_labels(&out).unwrap().volume).len(), 4);
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn bad_input_is_told_in_one_sentence() {
 
     let binary = Volume::from_fn([20, 50, 50], |p| u32::from(label_at(p) > 0));
     write_labels(&stacks.path("truth.tif"), binary, SPACING, true).unwrap();
-    fails(&tune(&[]), 1, &["truth.tif gives all nuclei one number"]);
+    fails(&tune(&[]), 1, &["truth.tif: all objects have the value 1, in 4 pieces"]);
     write_labels(&stacks.path("truth.tif"), Volume::filled([20, 50, 49], 1), SPACING, true)
         .unwrap();
     fails(&tune(&[]), 1, &["truth.tif has [20, 50, 49]", "dna.tif has [20, 50, 50]"]);

@@ -11,10 +11,8 @@
 //!     (2α u_t u_p + C1) (2α c + C2) / ((u_t² + α² u_p² + C1) (v_t + α² v_p + C2))
 //! ```
 //!
-//! with 7×7 windows inside each plane. "MS3IM" is multi-scale structural similarity of
-//! planes; nothing in it is 3D. The slope of the mean is followed to its root by Newton's
-//! method between bounds, so that α is the maximum itself and not where a search stopped;
-//! the window statistics are formed anew each time and never stored.
+//! with 7×7 windows inside each plane; [`micro_fit`](super::micro_fit()) finds them. "MS3IM" is
+//! multi-scale structural similarity of planes; nothing in it is 3D.
 //!
 //! References:
 //! - A. Ashesh, J. Deschamps, F. Jug (2024), "MicroSSIM: improved structural similarity for
@@ -23,37 +21,11 @@
 
 use rayon::prelude::*;
 
+use super::micro_fit::MicroFit;
 use super::ms_ssim::{MsSsim, multi_scale};
-use super::percentile::{largest, percentile};
 use super::ssim::{Ssim, similarity_of_planes};
 use super::window::{Means, Window};
 use crate::{Border, Volume};
-
-/// Side of the window that the factor is fitted with; scores use a Gaussian one.
-const FIT_SIDE: usize = 7;
-
-/// The factor is sought between the inverse of this and this.
-const FACTOR_LIMIT: f64 = 1e6;
-
-/// The search ends with a Newton step of this part of the factor, which leaves an error of
-/// about its square.
-const LAST_STEP: f64 = 1e-6;
-
-/// Steps after which a search that has not ended is given up.
-const STEPS: usize = 100;
-
-/// What makes the images of a data set comparable.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MicroFit {
-    /// Background of the targets.
-    pub offset_target: f64,
-    /// Background of the predictions.
-    pub offset_prediction: f64,
-    /// Largest target above its background.
-    pub range: f64,
-    /// Gain of the prediction that makes both most similar; NaN where there is none.
-    pub factor: f64,
-}
 
 /// The three factors of MicroSSIM, each the mean over a plane.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,54 +36,6 @@ pub struct MicroComponents {
     pub contrast: f64,
     /// Correlation.
     pub structure: f64,
-}
-
-/// Fits offsets, range and factor to all (target, prediction) pairs of a data set.
-///
-/// The paper's percentile of the background is 3. The constants C1 and C2 are those of the
-/// last plane that is not constant, as upstream's are those of the last plane. The factor is
-/// NaN, and with it every score, if all planes are constant or smaller than 7×7, if a voxel
-/// is not a number, or if the mean has no maximum between 1e-6 and 1e6.
-///
-/// # Panics
-///
-/// If the shapes of a pair differ.
-///
-/// # Examples
-///
-/// ```
-/// use spotlight_image::Volume;
-/// use spotlight_image::evaluate::{micro_fit, micro_ssim};
-///
-/// let target = Volume::from_fn([2, 20, 20], |[z, y, x]| ((7 * z + y * x) % 23) as f32);
-/// let prediction = target.map(|v| 5.0 * v + 100.0);
-/// let fit = micro_fit(&[(&target, &prediction)], 3.0);
-/// assert!((fit.factor - 0.2).abs() < 1e-9);
-/// assert!(micro_ssim(&target, &prediction, &fit).iter().all(|s| (s - 1.0).abs() < 1e-9));
-/// ```
-#[must_use]
-pub fn micro_fit(pairs: &[(&Volume<f32>, &Volume<f32>)], background_percentile: f64) -> MicroFit {
-    for (target, prediction) in pairs {
-        assert_eq!(target.shape, prediction.shape, "images to compare must have one shape");
-    }
-    let targets: Vec<&Volume<f32>> = pairs.iter().map(|pair| pair.0).collect();
-    let predictions: Vec<&Volume<f32>> = pairs.iter().map(|pair| pair.1).collect();
-    let offset_target = percentile(&targets, background_percentile);
-    let mut fit = MicroFit {
-        offset_target,
-        offset_prediction: percentile(&predictions, background_percentile),
-        range: largest(&targets) - offset_target,
-        factor: 1.0,
-    };
-    let ranges = pairs.iter().rev().flat_map(|(target, _)| {
-        (0..target.shape[0]).rev().map(|z| plane_range(target.plane(z)) / fit.range)
-    });
-    let last_range = ranges.into_iter().find(|range| *range > 0.0);
-    fit.factor = last_range.map_or(f64::NAN, |range| {
-        let constants = [(0.01 * range).powi(2), (0.03 * range).powi(2)];
-        best_factor(|factor| slopes(pairs, &fit, constants, factor))
-    });
-    fit
 }
 
 /// MicroSSIM of every plane; NaN for a plane whose target is constant or that is smaller
@@ -238,7 +162,7 @@ fn of_planes<const N: usize>(
 }
 
 /// Largest less smallest voxel.
-fn plane_range(plane: &[f32]) -> f64 {
+pub(super) fn plane_range(plane: &[f32]) -> f64 {
     let ends = (f32::INFINITY, f32::NEG_INFINITY);
     let (low, high) = plane.iter().fold(ends, |(low, high), v| (low.min(*v), high.max(*v)));
     f64::from(high) - f64::from(low)
@@ -246,7 +170,7 @@ fn plane_range(plane: &[f32]) -> f64 {
 
 /// Sums over the windows inside a plane of what `values` makes of their statistics: mean of
 /// the target, mean of the prediction, variance of each, covariance.
-fn interior_sums<const N: usize>(
+pub(super) fn interior_sums<const N: usize>(
     means: &Means,
     shape: [usize; 3],
     voxel: impl Fn(usize) -> [f64; 2],
@@ -275,78 +199,9 @@ fn interior_sums<const N: usize>(
     total
 }
 
-/// First and second derivative by the factor of the similarity, summed over all windows.
-fn slopes(
-    pairs: &[(&Volume<f32>, &Volume<f32>)],
-    fit: &MicroFit,
-    [c1, c2]: [f64; 2],
-    factor: f64,
-) -> [f64; 2] {
-    let planes: Vec<_> = pairs
-        .iter()
-        .flat_map(|(target, prediction)| (0..target.shape[0]).map(move |z| (target, prediction, z)))
-        .collect();
-    let of_plane = |(target, prediction, z): &(&&Volume<f32>, &&Volume<f32>, usize)| {
-        let shape = [1, target.shape[1], target.shape[2]];
-        let means = Means::new(shape, Window::Uniform(FIT_SIDE), Border::Reflect);
-        let (target, prediction) = (target.plane(*z), prediction.plane(*z));
-        let gain = 1.0 / fit.range;
-        let voxel = |i: usize| {
-            [
-                (f64::from(target[i]) - fit.offset_target) * gain,
-                (f64::from(prediction[i]) - fit.offset_prediction) * gain,
-            ]
-        };
-        interior_sums(&means, shape, voxel, |[u_t, u_p, v_t, v_p, c]| {
-            let (p, v) = (u_t * u_p, u_p * u_p);
-            let [a1, a2] = [2.0 * factor * p + c1, 2.0 * factor * c + c2];
-            let b1 = u_t * u_t + factor * factor * v + c1;
-            let b2 = v_t + factor * factor * v_p + c2;
-            let [slope_b1, slope_b2] = [2.0 * factor * v, 2.0 * factor * v_p];
-            // S = N / D, so S' = (N' − S D') / D and S'' = (N'' − 2 S' D' − S D'') / D.
-            let slope_n = 2.0 * (p * a2 + c * a1);
-            let slope_d = slope_b1 * b2 + slope_b2 * b1;
-            let curve_d = 2.0 * (v * b2 + slope_b1 * slope_b2 + v_p * b1);
-            let inverse = 1.0 / (b1 * b2);
-            let similarity = a1 * a2 * inverse;
-            let slope = (slope_n - similarity * slope_d) * inverse;
-            let curve = (8.0 * p * c - 2.0 * slope * slope_d - similarity * curve_d) * inverse;
-            [slope, curve]
-        })
-    };
-    let parts: Vec<[f64; 2]> = planes.par_iter().map(of_plane).collect();
-    parts.iter().fold([0.0; 2], |[a, b], [slope, curve]| [a + slope, b + curve])
-}
-
-/// The root of a slope where it falls, uphill from 1; NaN if there is none within the limit.
-fn best_factor(slopes: impl Fn(f64) -> [f64; 2]) -> f64 {
-    let mut factor = 1.0;
-    // Between these the slope falls from positive to negative.
-    let (mut low, mut high) = (0.0, f64::INFINITY);
-    for _ in 0..STEPS {
-        let [slope, curve] = slopes(factor);
-        if slope.is_nan() || !(1.0 / FACTOR_LIMIT..=FACTOR_LIMIT).contains(&factor) {
-            return f64::NAN;
-        }
-        if slope > 0.0 {
-            low = factor;
-        } else {
-            high = factor;
-        }
-        let newton = factor - slope / curve;
-        if curve < 0.0 && (newton - factor).abs() <= LAST_STEP * factor {
-            return newton;
-        }
-        // At most twice or half as far; where the mean is not concave exactly that.
-        let uphill = if slope > 0.0 { 2.0 * factor } else { 0.5 * factor };
-        let next = if curve < 0.0 { newton.clamp(0.5 * factor, 2.0 * factor) } else { uphill };
-        factor = if low < next && next < high { next } else { 0.5 * (low + high) };
-    }
-    f64::NAN
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::micro_fit::micro_fit;
     use super::*;
 
     fn texture(shape: [usize; 3]) -> Volume<f32> {
@@ -365,20 +220,6 @@ mod tests {
             let scores = micro_ssim(&target, &prediction, &fit);
             assert!(scores.iter().all(|score| (score - 1.0).abs() < 1e-4), "{scores:?}");
         }
-    }
-
-    #[test]
-    fn slopes_are_derivatives() {
-        let (target, other) = (texture([2, 20, 20]), texture([2, 21, 20]));
-        let prediction = other.crop(crate::Region::whole(target.shape));
-        let prediction = Volume::new(
-            target.shape,
-            prediction.voxels.iter().zip(&target.voxels).map(|(a, b)| a * 0.3 + b.sqrt()).collect(),
-        );
-        let fit = MicroFit { offset_target: 1.0, offset_prediction: 2.0, range: 28.0, factor: 1.0 };
-        let at = |factor| slopes(&[(&target, &prediction)], &fit, [1e-3, 1e-2], factor);
-        let numeric = (at(1.3 + 1e-5)[0] - at(1.3 - 1e-5)[0]) / 2e-5;
-        assert!((numeric - at(1.3)[1]).abs() < 1e-4 * numeric.abs(), "{numeric} {:?}", at(1.3));
     }
 
     #[test]
@@ -406,14 +247,5 @@ mod tests {
         let tiny = texture([1, 5, 5]);
         assert!(micro_fit(&[(&tiny, &tiny)], 3.0).factor.is_nan());
         assert!(micro_fit(&[], 3.0).factor.is_nan());
-        assert!(best_factor(|_| [-1.0, 1.0]).is_nan());
-        assert!(best_factor(|_| [1.0, 1.0]).is_nan());
-        assert!(best_factor(|_| [f64::NAN; 2]).is_nan());
-    }
-
-    #[test]
-    #[should_panic(expected = "one shape")]
-    fn pairs_must_agree() {
-        let _ = micro_fit(&[(&texture([1, 9, 9]), &texture([1, 9, 8]))], 3.0);
     }
 }

@@ -21,6 +21,7 @@
 mod features;
 mod fourier;
 mod intensity;
+mod micro_fit;
 mod microssim;
 mod ms_ssim;
 mod objects;
@@ -40,10 +41,8 @@ pub use intensity::{
     dice, masked_product, mse, mse_in_mask, nrmse, nrmse_in_mask, pearson, pearson_in_mask, psnr,
     psnr_in_mask, psnr_masked_product, psnr_scale_invariant,
 };
-pub use microssim::{
-    MicroComponents, MicroFit, mean_of_defined, micro_components, micro_fit, micro_ms3im,
-    micro_ssim,
-};
+pub use micro_fit::{MicroFit, SeePair, micro_fit, micro_fit_of_each};
+pub use microssim::{MicroComponents, mean_of_defined, micro_components, micro_ms3im, micro_ssim};
 pub use ms_ssim::{MsSsim, ms_ssim};
 pub use objects::{
     IOU_THRESHOLDS, ObjectErrors, ObjectMatch, ObjectScore, Overlap, OverlapPair, Precision,

@@ -1,8 +1,9 @@
 //! Label images in files: one whole number for each object, 0 where there is none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use spotlight_image::label::{Connectivity, components};
 use spotlight_image::{Shape, Volume};
 use spotlight_io::{
     OutputChannel, Selection, Stack, Voxels, WriteOptions, read_stack, write_ome_tiff,
@@ -12,11 +13,13 @@ use crate::cli::failure;
 
 /// A label image that was read.
 #[derive(Clone, Debug)]
-pub struct LabelImage {
+pub struct Labels {
     /// The labels, (z, y, x).
-    pub labels: Volume<u32>,
+    pub volume: Volume<u32>,
     /// Voxel size in µm along (z, y, x), where the file tells it.
     pub spacing_um: Option<[f64; 3]>,
+    /// The file.
+    pub path: PathBuf,
 }
 
 /// Reads a label image; numbers may be stored as floats if they are whole.
@@ -24,10 +27,38 @@ pub struct LabelImage {
 /// # Errors
 ///
 /// If the file cannot be read, or a voxel is not a whole number from 0 to 4,294,967,295.
-pub fn read_labels(path: &Path) -> Result<LabelImage> {
+pub fn read_labels(path: &Path) -> Result<Labels> {
     let stack = read_stack(path, &Selection::default())?;
     let spacing_um = stack.spacing_um;
-    Ok(LabelImage { labels: labels_of(stack)?, spacing_um })
+    Ok(Labels { volume: labels_of(stack)?, spacing_um, path: path.to_owned() })
+}
+
+/// Reads the true labels of an image; a mask of one value has objects only if it is one object,
+/// or if its connected components (26 neighbours) are to be numbered.
+///
+/// # Errors
+///
+/// As [`read_labels`], or if several objects have one number.
+pub fn read_truth(path: &Path, number_components: bool) -> Result<Labels> {
+    let mut labels = read_labels(path)?;
+    let first = labels.volume.voxels.iter().copied().find(|label| *label != 0);
+    let Some(value) = first else { return Ok(labels) };
+    if labels.volume.voxels.iter().any(|label| *label != 0 && *label != value) {
+        return Ok(labels);
+    }
+    let numbered = components(&labels.volume, Connectivity::Corners);
+    let count = numbered.voxels.iter().copied().max().unwrap_or(0);
+    if count > 1 && !number_components {
+        return Err(failure(
+            format!(
+                "{}: all objects have the value {value}, in {count} pieces; expected labels",
+                path.display()
+            ),
+            "give each object its own number, or add --truth-components to take pieces as objects",
+        ));
+    }
+    labels.volume = numbered;
+    Ok(labels)
 }
 
 /// The labels of a stack.
@@ -97,7 +128,7 @@ mod tests {
             let labels = Volume::new([2, 1, 2], vec![0, 3, largest, 3]);
             write_labels(&path, labels.clone(), Some([2.0, 1.0, 1.0]), false).unwrap();
             let read = read_labels(&path).unwrap();
-            assert_eq!(read.labels, labels);
+            assert_eq!(read.volume, labels);
             assert_eq!(read.spacing_um, Some([2.0, 1.0, 1.0]));
             let bits = read_stack(&path, &Selection::default()).unwrap().voxels.sample_type();
             assert_eq!(bits.to_string(), if largest < 65_536 { "uint16" } else { "uint32" });

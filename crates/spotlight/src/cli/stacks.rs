@@ -18,8 +18,18 @@ pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
         Voxels::F32(volume) => volume,
         other => other.to_f32(),
     };
+    check_finite(&values, path)?;
+    Ok(values)
+}
+
+/// Makes sure that every voxel is a number; `path` is the file for the error.
+///
+/// # Errors
+///
+/// If a voxel is NaN or infinite.
+pub fn check_finite(values: &Volume<f32>, path: &Path) -> Result<()> {
     match values.voxels.iter().position(|value| !value.is_finite()) {
-        None => Ok(values),
+        None => Ok(()),
         Some(offset) => {
             let [_, height, width] = values.shape;
             let at = [offset / (height * width), offset / width % height, offset % width];

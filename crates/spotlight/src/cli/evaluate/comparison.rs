@@ -6,13 +6,14 @@ use anyhow::Result;
 use spotlight_image::Volume;
 use spotlight_image::foreground::{OtsuRecipe, threshold};
 use spotlight_image::resample::{Order, zoom, zoom_shape};
-use spotlight_image::standardise::{moments, standardise};
+use spotlight_image::standardise::{Moments, moments, standardise};
 use spotlight_io::{Channel, Selection, Stack, read_stack};
 use spotlight_learn::loss::Loss;
 use spotlight_learn::model_file::ModelManifest;
 use spotlight_learn::prepare::TargetCentre;
 
 use crate::cli::failure;
+use crate::cli::stacks::check_finite;
 use crate::scores::{Comparison, Intensity, Scores, score};
 
 /// The files of one prediction.
@@ -37,50 +38,102 @@ pub enum Space<'a> {
     Model(&'a ModelManifest),
 }
 
+/// What was found about a target before: its smoothed threshold takes longer than all reading.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Statistics {
+    moments: Moments,
+    threshold: f64,
+}
+
+/// A prediction and its target on one grid in one unit, with what the scores need to know.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    /// What was predicted.
+    pub(super) prediction: Volume<f32>,
+    /// What was measured, in the units of the prediction.
+    pub(super) target: Volume<f32>,
+    /// Foreground begins at this value of the target.
+    pub(super) threshold: f64,
+    /// The true foreground, where there is a mask.
+    pub(super) truth: Option<Volume<bool>>,
+    /// How the units become intensities.
+    pub(super) intensity: Intensity,
+    /// Span of intensities that scores are relative to.
+    pub(super) data_range: f64,
+    /// Voxel size along (z, y, x), where one of the files tells it.
+    pub(super) spacing_um: Option<[f64; 3]>,
+}
+
 /// Reads the files of a case and scores the prediction.
 ///
 /// # Errors
 ///
 /// When a stack cannot be read, is not finite, or they do not fit together.
 pub fn evaluate(case: &Case, space: Space) -> Result<Scores> {
+    let (prepared, _) = prepare(case, space, None)?;
+    Ok(score(&Comparison {
+        prediction: &prepared.prediction,
+        target: &prepared.target,
+        threshold: prepared.threshold,
+        truth: prepared.truth.as_ref(),
+        intensity: prepared.intensity,
+        data_range: prepared.data_range,
+    }))
+}
+
+/// Reads the files of a case and brings them to one grid and one unit.
+pub(super) fn prepare(
+    case: &Case,
+    space: Space,
+    known: Option<Statistics>,
+) -> Result<(Prepared, Statistics)> {
     let read = |path: &Path| read_stack(path, &Selection::default());
     let predicted = read(&case.prediction)?;
     let selection = Selection { channel: case.channel.clone(), ..Selection::default() };
     let measured = read_stack(&case.target, &selection)?;
     let truth = case.mask.as_deref().map(read).transpose()?;
-    check_finite(&predicted)?;
-    check_finite(&measured)?;
+    check_finite(&predicted.to_f32(), &predicted.path)?;
+    check_finite(&measured.to_f32(), &measured.path)?;
     if let Some(mask) = truth.as_ref().filter(|mask| mask.shape() != measured.shape()) {
         return Err(shapes_disagree(mask, &measured));
     }
     let grid = common_grid(&predicted, &measured, space)?;
-
     let (raw, integer) = (measured.to_f32(), measured.is_integer());
+    let statistics = known.unwrap_or_else(|| Statistics {
+        moments: moments(&raw),
+        threshold: threshold(&raw, integer, otsu(space)),
+    });
     let (mut target, threshold, intensity, data_range) = match space {
-        Space::Raw(recipe) => {
-            let threshold = threshold(&raw, integer, recipe);
+        Space::Raw(_) => {
             let span = span(&raw);
-            (raw, threshold, Intensity::SAME, span)
+            (raw, statistics.threshold, Intensity::SAME, span)
         }
         Space::Model(model) => {
-            let (target, threshold) = standardised(&raw, integer, model, &case.target)?;
+            let (target, threshold) = standardised(&raw, statistics, model, &case.target)?;
             (target, threshold, model_intensity(model), model.ranges.raw_span())
         }
     };
     let mut truth = truth.map(|mask| mask.to_f32().map(|label| *label > 0.0));
-    if grid == Grid::Model {
-        let shape = predicted.shape();
-        target = zoom(&target, shape, Order::Cubic);
-        truth = truth.map(|mask| zoom_mask(&mask, shape));
+    let mut spacing_um = predicted.spacing_um;
+    match grid {
+        Grid::Target => spacing_um = spacing_um.or(measured.spacing_um),
+        Grid::Model => {
+            let shape = predicted.shape();
+            target = zoom(&target, shape, Order::Cubic);
+            truth = truth.map(|mask| zoom_mask(&mask, shape));
+        }
     }
-    Ok(score(&Comparison {
-        prediction: &predicted.to_f32(),
-        target: &target,
-        threshold,
-        truth: truth.as_ref(),
-        intensity,
-        data_range,
-    }))
+    let prediction = predicted.to_f32();
+    let prepared =
+        Prepared { prediction, target, threshold, truth, intensity, data_range, spacing_um };
+    Ok((prepared, statistics))
+}
+
+fn otsu(space: Space) -> OtsuRecipe {
+    match space {
+        Space::Raw(recipe) => recipe,
+        Space::Model(model) => model.prepare.otsu,
+    }
 }
 
 /// The grid that a prediction lies on.
@@ -121,16 +174,13 @@ fn span(volume: &Volume<f32>) -> f64 {
 /// A target in the units of the model, and its threshold in them.
 fn standardised(
     target: &Volume<f32>,
-    integer: bool,
+    Statistics { moments, threshold }: Statistics,
     model: &ModelManifest,
     path: &Path,
 ) -> Result<(Volume<f32>, f64)> {
-    let moments = moments(target);
     if moments.std == 0.0 {
         return Err(failure(format!("{}: all voxels are equal", path.display()), ""));
     }
-    let prepare = &model.prepare;
-    let threshold = threshold(target, integer, prepare.otsu);
     let centre = match target_centre(model) {
         TargetCentre::Mean => moments.mean,
         TargetCentre::Threshold => threshold,
@@ -153,23 +203,6 @@ pub fn target_centre(model: &ModelManifest) -> TargetCentre {
 pub fn model_intensity(model: &ModelManifest) -> Intensity {
     let offset = model.ranges.to_raw(0.0);
     Intensity { scale: model.ranges.to_raw(1.0) - offset, offset }
-}
-
-fn check_finite(stack: &Stack) -> Result<()> {
-    let values = stack.to_f32();
-    match values.voxels.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(offset) => {
-            let [_, height, width] = values.shape;
-            let at = [offset / (height * width), offset / width % height, offset % width];
-            let path = stack.path.display();
-            let value = values.voxels[offset];
-            Err(failure(
-                format!("{path}: the voxel at (z, y, x) = {at:?} is {value}"),
-                "replace voxels that are not numbers before scoring",
-            ))
-        }
-    }
 }
 
 fn shapes_disagree(a: &Stack, b: &Stack) -> anyhow::Error {

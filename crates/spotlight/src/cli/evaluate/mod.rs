@@ -1,43 +1,67 @@
 //! `spotlight evaluate`: scores predictions against fluorescence stacks.
 //!
+//! Single predictions get a row of scores each (`pair.rs`). With a manifest, the predictions and
+//! segmentations of one or several models are scored image by image and together, at the
+//! three levels of the paper:
+//!
+//! ```text
+//! pixels      is the prediction like the target?      pixels.rs, similarity.rs
+//! objects     were the true objects found?            objects.rs
+//! features    do the found objects look like them?    objects.rs
+//! together    means with intervals, paired tests      pooled.rs
+//! thresholds  would a threshold have helped?          thresholds.rs
+//! ```
+//!
 //! With a model, target and prediction are compared in the model's own space: the target
 //! is standardised as for training, and one and the same map, that from the standardised
 //! to the raw intensities of the training set, is applied to both. Without a model the
 //! stacks are compared as they are.
 
 mod comparison;
+mod contender;
+mod files;
+mod images;
+mod notes;
+mod objects;
+mod pair;
+mod pixels;
+mod pooled;
+mod report;
+mod set;
+mod similarity;
+mod tables;
+mod thresholds;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use serde_json::{Value, json};
+use spotlight_image::evaluate::Fill;
 use spotlight_image::foreground::OtsuRecipe;
+use spotlight_io::Channel;
 use spotlight_io::manifest::Split;
-use spotlight_io::{Channel, atomic};
-use spotlight_learn::model_file::Model;
 
-use crate::cli::jobs::output_name;
-use crate::cli::{Context, values, wrong_use};
-use crate::progress::Progress;
-use crate::scores::{HEADINGS, NAMES, Scores};
-use crate::table::Table;
+use crate::cli::{Context, segment, values, wrong_use};
 
 pub use comparison::{Case, Space, evaluate, model_intensity, target_centre};
+pub use pair::{Scored, csv};
 
 const EXAMPLES: &str = "\
 Examples:
   spotlight evaluate --prediction stained/a.ome.tif --target a_dna.tif --model run
-  spotlight evaluate --prediction stained --manifest manifest.csv --split test --model run
   spotlight evaluate --prediction stained/*.tif --target dna/*.tif --model run -o scores.csv
-  spotlight evaluate --prediction a.tif --target b.tif --mask nuclei.tif --json";
+  spotlight evaluate --manifest m.csv --split test --predictions stained --model run -o scores
+  spotlight evaluate --manifest m.csv --predictions F-net=a Ours=b --model F-net=c Ours=d -o scores
+  spotlight evaluate --manifest m.csv --labels FLT=cells/flt Ours=cells/ours -o scores";
+
+const SET: &str = "Data sets";
 
 /// The options of `spotlight evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Predicted stacks, or with --manifest the folder that predict wrote them to
-    #[arg(long, value_name = "P", required = true, num_args = 1..)]
+    /// Predicted stacks
+    #[arg(long, value_name = "P", required_unless_present = "manifest", num_args = 1..)]
     pub prediction: Vec<PathBuf>,
     /// Fluorescence stacks, in the order of the predictions
     #[arg(long, value_name = "T", required_unless_present = "manifest", num_args = 1..)]
@@ -45,30 +69,78 @@ pub struct Options {
     /// True foreground (voxels above 0), in the order of the predictions
     #[arg(long, value_name = "M", num_args = 1..)]
     pub mask: Vec<PathBuf>,
-    /// Take targets and masks from this manifest
-    #[arg(long, value_name = "CSV", conflicts_with_all = ["target", "mask", "channel"])]
-    pub manifest: Option<PathBuf>,
-    /// Only the rows of the manifest with this split: train, validate or test
-    #[arg(long, value_name = "SPLIT", requires = "manifest")]
-    pub split: Option<Split>,
-    /// Model that made the predictions, or the folder of its run
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<PathBuf>,
+    /// Model that made the predictions, or the folder of its run; with --manifest one for each
+    /// folder of predictions, in their order or by name
+    #[arg(long, value_name = "[NAME=]MODEL", num_args = 1..)]
+    pub model: Vec<String>,
     /// Channel of the targets, by name or by number from 0
     #[arg(long, value_name = "NAME", value_parser = values::channel)]
     pub channel: Option<Channel>,
     /// Threshold of the target without a model: smooth or plain
-    #[arg(long, value_name = "HOW", default_value = "smooth", value_parser = otsu, conflicts_with = "model")]
+    #[arg(long, value_name = "HOW", default_value = "smooth", value_parser = otsu)]
     pub otsu: OtsuRecipe,
-    /// Table of the scores, one row for each prediction
-    #[arg(short, long, value_name = "CSV")]
+    /// Table of the scores, one row for each prediction; with --manifest the folder of all tables
+    #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
-    /// Replace the table if it exists
+    /// Replace results that exist
     #[arg(long)]
     pub overwrite: bool,
+    /// Take targets and true labels from this manifest
+    #[arg(long, value_name = "CSV", conflicts_with_all = ["target", "mask", "channel"], help_heading = SET)]
+    pub manifest: Option<PathBuf>,
+    /// Only the rows of the manifest with this split: train, validate or test
+    #[arg(long, value_name = "SPLIT", requires = "manifest", help_heading = SET)]
+    pub split: Option<Split>,
+    /// Folders of predictions, as predict --manifest writes them
+    #[arg(long, value_name = "[NAME=]DIR", requires = "manifest", num_args = 1.., help_heading = SET)]
+    pub predictions: Vec<String>,
+    /// Folders of label images, named as the stacks they are of
+    #[arg(long, value_name = "[NAME=]DIR", requires = "manifest", num_args = 1.., help_heading = SET)]
+    pub labels: Vec<String>,
+    /// Number the connected components of the true masks, where they have one value only
+    #[arg(long, requires = "manifest", help_heading = SET)]
+    pub truth_components: bool,
+    /// Score the predictions with faint voxels removed too, as in Figure 3 of the paper
+    #[arg(long, requires = "manifest", help_heading = SET)]
+    pub thresholds: bool,
+    /// What takes the place of voxels below a threshold: zero, threshold or min
+    #[arg(long, value_name = "VALUE", default_value = "zero", value_parser = fill, help_heading = SET)]
+    pub fill: Fill,
+    /// File (TOML) with settings of segment for --thresholds
+    #[arg(short = 'c', long, value_name = "FILE", requires = "thresholds", help_heading = SET)]
+    pub recipe: Option<PathBuf>,
+    /// Any setting of segment for --thresholds; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", requires = "thresholds", help_heading = SET)]
+    pub set: Vec<String>,
+    /// Leave out the resolution by shells (FSC), which needs a cube of the longest side
+    #[arg(long, requires = "manifest", help_heading = SET)]
+    pub no_fsc: bool,
+    /// Format of the tables: csv or parquet
+    #[arg(long, value_name = "FORMAT", default_value = "csv", value_parser = format, help_heading = SET)]
+    pub format: Format,
+}
+
+/// Format of the tables of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The ending of a table's name.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
 }
 
 fn otsu(text: &str) -> Result<OtsuRecipe, String> {
@@ -79,180 +151,38 @@ fn otsu(text: &str) -> Result<OtsuRecipe, String> {
     }
 }
 
-/// One prediction with its scores.
-#[derive(Clone, Debug)]
-pub struct Scored {
-    /// What the row is called.
-    pub name: String,
-    /// The scores.
-    pub scores: Scores,
+fn fill(text: &str) -> Result<Fill, String> {
+    match text {
+        "zero" => Ok(Fill::Zero),
+        "threshold" => Ok(Fill::Threshold),
+        "min" => Ok(Fill::Minimum),
+        _ => Err("expected zero, threshold or min".to_owned()),
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "csv" => Ok(Format::Csv),
+        "parquet" => Ok(Format::Parquet),
+        _ => Err("expected csv or parquet".to_owned()),
+    }
 }
 
 /// Runs `spotlight evaluate`.
 ///
 /// # Errors
 ///
-/// When the stacks cannot be read or do not fit together, or the table cannot be written.
+/// When the stacks cannot be read or do not fit together, or the tables cannot be written.
 pub fn run(options: &Options, context: &Context) -> Result<()> {
-    let cases = match &options.manifest {
-        Some(manifest) => cases_of_manifest(options, manifest)?,
-        None => cases_in_order(options)?,
-    };
-    if let Some(output) = &options.output {
-        atomic::check_free(output, options.overwrite)?;
-    }
-    let model =
-        options.model.as_deref().map(|path| Model::read(&values::model_path(path))).transpose()?;
-    let manifest = model.as_ref().map(|model| &model.manifest);
-    let space = manifest.map_or(Space::Raw(options.otsu), Space::Model);
-
-    let mut scored = Vec::with_capacity(cases.len());
-    let mut progress = Progress::new(context, "evaluate", cases.len() as u64);
-    for (index, case) in cases.iter().enumerate() {
-        let name = case.prediction.display().to_string();
-        progress.set(index as u64, &name);
-        scored.push(Scored { name, scores: evaluate(case, space)? });
-    }
-    drop(progress);
-    if let Some(output) = &options.output {
-        atomic::write_bytes(output, csv(&scored)?.as_bytes(), options.overwrite)?;
-    }
-    let by_mask = cases.iter().all(|case| case.mask.is_some());
-    let text = if options.json {
-        json_text(&scored, manifest.is_some(), by_mask)?
-    } else {
-        table_text(&scored, manifest.is_some(), by_mask)
-    };
-    context.print(&text)
-}
-
-/// Predictions, targets and masks in the order in which they are named.
-fn cases_in_order(options: &Options) -> Result<Vec<Case>> {
-    let lists = [&options.prediction, &options.target, &options.mask];
-    let mut files = Vec::new();
-    for list in lists {
-        // A target may belong to several predictions, so that repeated names stay.
-        let each: Result<Vec<Vec<PathBuf>>> =
-            list.iter().map(|name| values::files(std::slice::from_ref(name))).collect();
-        files.push(each?.concat());
-    }
-    check_counts(files[0].len(), files[1].len(), files[2].len())?;
-    let case = |index: usize| Case {
-        prediction: files[0][index].clone(),
-        target: files[1][index].clone(),
-        channel: options.channel.clone(),
-        mask: files[2].get(index).cloned(),
-    };
-    Ok((0..files[0].len()).map(case).collect())
-}
-
-/// The rows of a manifest with their predictions in a folder, named as by `predict`.
-fn cases_of_manifest(options: &Options, manifest: &Path) -> Result<Vec<Case>> {
-    let [folder] = &options.prediction[..] else {
-        return Err(wrong_use("--manifest needs one folder of predictions", ""));
-    };
-    let rows = values::rows(manifest, options.split)?.into_iter();
-    let cases = rows.map(|row| Case {
-        prediction: folder.join(output_name(&row.signal)),
-        target: row.target,
-        channel: row.channel_target,
-        mask: row.mask,
-    });
-    Ok(cases.collect())
-}
-
-fn check_counts(predictions: usize, targets: usize, masks: usize) -> Result<()> {
-    if predictions != targets || (masks > 0 && masks != predictions) {
-        return Err(wrong_use(
-            format!(
-                "{predictions} predictions, {targets} targets and {masks} masks do not pair up"
-            ),
-            "give one target, and one mask or none, for each prediction, in the same order",
-        ));
-    }
-    Ok(())
-}
-
-/// The scores as CSV, one row for each prediction.
-///
-/// # Errors
-///
-/// If the rows cannot be encoded.
-pub fn csv(scored: &[Scored]) -> Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["prediction"].iter().chain(&NAMES))?;
-    for row in scored {
-        let values = row.scores.values().map(|value| value.to_string());
-        writer.write_record(std::iter::once(&row.name).chain(&values))?;
-    }
-    let bytes = writer.into_inner().context("while writing the scores")?;
-    String::from_utf8(bytes).context("while writing the scores")
-}
-
-fn json_text(scored: &[Scored], by_model: bool, by_mask: bool) -> Result<String> {
-    let row = |name: &str, scores: &Scores| -> Result<Value> {
-        let mut row = serde_json::to_value(scores)?;
-        row["name"] = json!(name);
-        Ok(row)
-    };
-    let rows: Result<Vec<Value>> = scored.iter().map(|s| row(&s.name, &s.scores)).collect();
-    let all: Vec<Scores> = scored.iter().map(|s| s.scores).collect();
-    let whole = json!({
-        "space": if by_model { "model" } else { "raw" },
-        "dice_against": if by_mask { "mask" } else { "target" },
-        "scores": rows?,
-        "mean": row("mean", &Scores::mean(&all))?,
-    });
-    Ok(format!("{}\n", serde_json::to_string_pretty(&whole)?))
-}
-
-fn table_text(scored: &[Scored], by_model: bool, by_mask: bool) -> String {
-    let mut table = Table::new(&["prediction"]);
-    table.header.extend(HEADINGS.map(str::to_owned));
-    let all: Vec<Scores> = scored.iter().map(|s| s.scores).collect();
-    let mut rows: Vec<(&str, Scores)> =
-        scored.iter().map(|s| (s.name.as_str(), s.scores)).collect();
-    if all.len() > 1 {
-        rows.push(("mean", Scores::mean(&all)));
-    }
-    for (name, scores) in rows {
-        table.rows.push([vec![name.to_owned()], scores.cells()].concat());
-    }
-    let mean = Scores::mean(&all);
-    let space = if by_model {
-        "in the space of the model: the span of its raw training targets"
-    } else {
-        "of the stacks as they are: the span of the target"
-    };
-    let truth = if by_mask { "the given mask" } else { "that of the target" };
-    format!(
-        "{}\nPSNR in dB, data range {} {space}.\n\
-         Foreground: the target above its threshold, {:.1} % of the volume; Dice against {truth}.\n",
-        table.text(),
-        (mean.data_range * 1e4).round() / 1e4,
-        100.0 * mean.foreground,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stacks_must_pair_up() {
-        assert!(check_counts(2, 2, 0).is_ok() && check_counts(2, 2, 2).is_ok());
-        for (predictions, targets, masks) in [(2, 1, 0), (1, 2, 0), (2, 2, 1)] {
-            let error = check_counts(predictions, targets, masks).unwrap_err();
-            assert_eq!(crate::cli::Outcome::of(&error).status, 2);
+    match &options.manifest {
+        None => pair::run(options, context),
+        Some(_) if !options.prediction.is_empty() => Err(wrong_use(
+            "--prediction names single stacks, --manifest takes folders of predictions",
+            "name the folder with --predictions DIR",
+        )),
+        Some(manifest) => {
+            let recipe = segment::recipe(options.recipe.as_deref(), &options.set)?;
+            set::run(options, manifest, &recipe, context)
         }
-    }
-
-    #[test]
-    fn a_csv_has_a_row_for_each_prediction_and_keeps_all_digits() {
-        let scores = Scores { psnr: f64::INFINITY, pearson: 1.0 / 3.0, ..Scores::mean(&[]) };
-        let text = csv(&[Scored { name: "a, b.tif".into(), scores }]).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0].split(',').count(), 10);
-        assert!(lines[1].starts_with("\"a, b.tif\",inf,NaN,NaN,0.3333333333333333,"), "{text}");
     }
 }

@@ -13,14 +13,13 @@ use clap::Args;
 use serde_json::json;
 use spotlight_image::Volume;
 use spotlight_image::evaluate::{IOU_THRESHOLDS, average_precision, overlap};
-use spotlight_image::label::{Connectivity, components};
 use spotlight_image::resample::{Order, Resize, resize};
 use spotlight_image::segment::{Example, Grid, Trial, rank_trials, reduced_shape, trial_scores};
 use spotlight_io::atomic;
 use spotlight_io::manifest::{Row, Split};
 use spotlight_io::{Selection, read_stack};
 
-use crate::cli::labels::read_labels;
+use crate::cli::labels::read_truth;
 use crate::cli::{Context, failure, segment, stacks, values};
 use crate::progress::Progress;
 use crate::recipe::SegmentRecipe;
@@ -62,6 +61,9 @@ pub struct Options {
     /// Any setting that is not tried; may be repeated
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
+    /// Number the connected components of the masks, where they have one value only
+    #[arg(long)]
+    pub truth_components: bool,
     /// Voxel size of the stacks in µm along z, y, x, in place of what the files say
     #[arg(long, value_name = "Z,Y,X", value_parser = values::spacing_um)]
     pub spacing: Option<[f64; 3]>,
@@ -96,7 +98,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     let mut scores = Vec::with_capacity(rows.len());
     for (index, (row, mask)) in rows.iter().enumerate() {
         progress.set(index as u64, &row.target.display().to_string());
-        scores.push(scores_of(row, mask, &recipe, &grid, options.spacing)?);
+        scores.push(scores_of(row, mask, &recipe, &grid, options)?);
     }
     drop(progress);
     let trials = rank_trials(grid.settings(&recipe.watershed), &scores);
@@ -155,15 +157,15 @@ fn scores_of(
     mask: &Path,
     recipe: &SegmentRecipe,
     grid: &Grid,
-    spacing_um: Option<[f64; 3]>,
+    options: &Options,
 ) -> Result<Vec<f64>> {
     let selection = Selection { channel: row.channel_target.clone(), ..Selection::default() };
     let stack = read_stack(&row.target, &selection)?;
-    let spacing_um = spacing_um.or(stack.spacing_um);
+    let spacing_um = options.spacing.or(stack.spacing_um);
     let chain =
         recipe.watershed_for(spacing_um).ok_or_else(|| segment::missing_spacing(&row.target))?;
     let image = stacks::to_finite(stack.voxels, &row.target)?;
-    let truth = truth(mask, &row.target, &image)?;
+    let truth = truth(mask, &row.target, &image, options.truth_components)?;
     let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
     let truth = resize(&truth, reduced_shape(image.shape, chain.scale), &nearest);
     let example = Example { image: &image, truth: &truth };
@@ -171,31 +173,26 @@ fn scores_of(
 }
 
 /// The true labels of a stack.
-fn truth(mask: &Path, target: &Path, image: &Volume<f32>) -> Result<Volume<u32>> {
-    let labels = read_labels(mask)?.labels;
-    if labels.shape != image.shape {
-        return Err(failure(
-            format!(
-                "{} has {:?} voxels (z, y, x) and {} has {:?}",
-                mask.display(),
-                labels.shape,
-                target.display(),
-                image.shape
-            ),
-            "give the labels on the grid of the stack",
-        ));
+fn truth(
+    mask: &Path,
+    target: &Path,
+    image: &Volume<f32>,
+    number_components: bool,
+) -> Result<Volume<u32>> {
+    let labels = read_truth(mask, number_components)?.volume;
+    if labels.shape == image.shape {
+        return Ok(labels);
     }
-    let mut kinds = labels.voxels.iter().filter(|label| **label > 0);
-    let first = kinds.next();
-    let is_one = first.is_some_and(|first| kinds.all(|label| label == first));
-    let pieces = || components(&labels, Connectivity::Corners).voxels.into_iter().max();
-    if is_one && pieces() > Some(1) {
-        return Err(failure(
-            format!("{} gives all nuclei one number", mask.display()),
-            "give every nucleus a number of its own",
-        ));
-    }
-    Ok(labels)
+    Err(failure(
+        format!(
+            "{} has {:?} voxels (z, y, x) and {} has {:?}",
+            mask.display(),
+            labels.shape,
+            target.display(),
+            image.shape
+        ),
+        "give the labels on the grid of the stack",
+    ))
 }
 
 /// The mean of the average precision over [`IOU_THRESHOLDS`]; NaN if neither has an object.
