@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::heat::Heat;
+use super::heat::{Heat, Spread};
 use crate::Volume;
 use crate::grid::{Region, Shape, voxel_count};
 use crate::label::bounding_boxes;
@@ -89,7 +89,8 @@ pub fn joint_flows_of_planes(labels: &Volume<u32>) -> [Volume<f32>; 2] {
     let mut flows = [0; 2].map(|_| Volume::filled(labels.shape, 0.0_f32));
     for z in 0..labels.shape[0] {
         let plane = plane_of(labels, 0, z);
-        let [_, y, x] = joint_flow(&plane, true, |[_, height, width]| 2 * (height + width + 2));
+        let [_, y, x] =
+            joint_flow(&plane, Spread::JointPlane, |[_, height, width]| 2 * (height + width + 2));
         flows[0].paste([z, 0, 0], &y);
         flows[1].paste([z, 0, 0], &x);
     }
@@ -109,7 +110,7 @@ pub fn joint_flows_of_planes(labels: &Volume<u32>) -> [Volume<f32>; 2] {
 /// ```
 #[must_use]
 pub fn joint_flows_of_stack(labels: &Volume<u32>) -> [Volume<f32>; 3] {
-    joint_flow(labels, false, |shape| 6 * (shape.iter().sum::<usize>() + 3))
+    joint_flow(labels, Spread::JointStack, |shape| 6 * (shape.iter().sum::<usize>() + 3))
 }
 
 /// The centre of each object: its voxel nearest to the mean of its voxels.
@@ -135,7 +136,7 @@ pub fn object_centres(labels: &Volume<u32>) -> BTreeMap<u32, [usize; 3]> {
 pub(super) fn flow_of_object(plane: &Volume<u32>, label: u32, region: Region) -> Vec<[f64; 2]> {
     let object = inside(plane, label, region);
     let [_, height, width] = region.shape;
-    let mut heat = Heat::new(&object, true);
+    let mut heat = Heat::new(&object, Spread::Plane);
     heat.spread(centre_in(&object), 2 * (height + width + 4));
     let flow = |(place, inside): ([usize; 3], &bool)| {
         if !inside {
@@ -163,18 +164,18 @@ fn plane_flow(plane: &Volume<u32>) -> Volume<[f32; 2]> {
 
 fn joint_flow(
     labels: &Volume<u32>,
-    flat: bool,
+    spread: Spread,
     steps: impl Fn(Shape) -> usize,
 ) -> [Volume<f32>; 3] {
     let boxes = bounding_boxes(labels);
     let steps = boxes.values().map(|region| steps(region.shape)).max().unwrap_or(0);
-    let spread = |(label, region): (&u32, &Region)| {
+    let heat = |(label, region): (&u32, &Region)| {
         let object = inside(labels, *label, *region);
-        let mut heat = Heat::new(&object, flat);
+        let mut heat = Heat::new(&object, spread);
         heat.spread(centre_in(&object), steps);
         heat
     };
-    let heats: Vec<Heat> = boxes.par_iter().map(spread).collect();
+    let heats: Vec<Heat> = boxes.par_iter().map(heat).collect();
     let mut all = Volume::filled(labels.shape, 0.0_f64);
     for ((label, region), heat) in boxes.iter().zip(&heats) {
         for place in places(region.shape) {

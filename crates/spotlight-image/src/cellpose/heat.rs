@@ -2,22 +2,45 @@
 
 use crate::{Shape, Volume};
 
+/// Over which voxels heat spreads, and how the reference takes their mean: the direction of
+/// what rounding leaves at the centre of a symmetric object depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// Over 8 neighbours in the plane; a ninth of the sum.
+    Plane,
+    /// Over 8 neighbours in the plane; the sum divided by 9.
+    JointPlane,
+    /// Over 6 neighbours; the sum divided by 7.
+    JointStack,
+}
+
+impl Spread {
+    /// What the sum is multiplied by, and divided by then.
+    fn factor_and_divisor(self) -> [f64; 2] {
+        match self {
+            Self::Plane => [1.0 / 9.0, 1.0],
+            Self::JointPlane => [1.0, 9.0],
+            Self::JointStack => [1.0, 7.0],
+        }
+    }
+}
+
 /// Heat in the box of an object, with a margin of one voxel without heat around it.
 pub(super) struct Heat {
     /// Shape of the box with its margin.
     shape: Shape,
     values: Vec<f64>,
-    /// One over the number of voxels in a mean where the object is, 0 elsewhere.
+    /// What sums are multiplied by: 0 outside of the object.
     weights: Vec<f64>,
-    flat: bool,
+    spread: Spread,
 }
 
 impl Heat {
-    /// An object without heat. In a plane, heat spreads to 8 neighbours, in a stack to 6.
-    pub(super) fn new(object: &Volume<bool>, flat: bool) -> Self {
+    /// An object without heat.
+    pub(super) fn new(object: &Volume<bool>, spread: Spread) -> Self {
         let shape = object.shape.map(|length| length + 2);
         let mut weights = vec![0.0; shape.iter().product()];
-        let weight = if flat { 1.0 / 9.0 } else { 1.0 / 7.0 };
+        let [weight, _] = spread.factor_and_divisor();
         let [depth, height, width] = object.shape;
         for z in 0..depth {
             for y in 0..height {
@@ -28,22 +51,22 @@ impl Heat {
                 }
             }
         }
-        Self { shape, values: vec![0.0; weights.len()], weights, flat }
+        Self { shape, values: vec![0.0; weights.len()], weights, spread }
     }
 
     /// Adds 1 at the centre and lets the heat spread, so many times.
     pub(super) fn spread(&mut self, centre: [usize; 3], steps: usize) {
         let centre = self.offset(centre);
+        let [_, divisor] = self.spread.factor_and_divisor();
         let mut sums = vec![0.0; self.values.len()];
         for _ in 0..steps {
             self.values[centre] += 1.0;
-            if self.flat {
-                self.add_up_nine(&mut sums);
-            } else {
-                self.add_up_seven(&mut sums);
+            match self.spread {
+                Spread::Plane | Spread::JointPlane => self.add_up_nine(&mut sums),
+                Spread::JointStack => self.add_up_seven(&mut sums),
             }
             for ((value, sum), weight) in self.values.iter_mut().zip(&sums).zip(&self.weights) {
-                *value = sum * weight;
+                *value = sum * weight / divisor;
             }
         }
     }
