@@ -1,0 +1,130 @@
+//! Heat that spreads from the centre of one object.
+
+use crate::{Shape, Volume};
+
+/// Over which voxels heat spreads, and how the reference takes their mean: the direction of
+/// what rounding leaves at the centre of a symmetric object depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// Over 8 neighbours in the plane; a ninth of the sum.
+    Plane,
+    /// Over 8 neighbours in the plane; the sum divided by 9.
+    JointPlane,
+    /// Over 6 neighbours; the sum divided by 7.
+    JointStack,
+}
+
+impl Spread {
+    /// What the sum is multiplied by, and divided by then.
+    fn factor_and_divisor(self) -> [f64; 2] {
+        match self {
+            Self::Plane => [1.0 / 9.0, 1.0],
+            Self::JointPlane => [1.0, 9.0],
+            Self::JointStack => [1.0, 7.0],
+        }
+    }
+}
+
+/// Heat in the box of an object, with a margin of one voxel without heat around it.
+pub(super) struct Heat {
+    /// Shape of the box with its margin.
+    shape: Shape,
+    values: Vec<f64>,
+    /// What sums are multiplied by: 0 outside of the object.
+    weights: Vec<f64>,
+    spread: Spread,
+}
+
+impl Heat {
+    /// An object without heat.
+    pub(super) fn new(object: &Volume<bool>, spread: Spread) -> Self {
+        let shape = object.shape.map(|length| length + 2);
+        let mut weights = vec![0.0; shape.iter().product()];
+        let [weight, _] = spread.factor_and_divisor();
+        let [depth, height, width] = object.shape;
+        for z in 0..depth {
+            for y in 0..height {
+                let row = &object.voxels[object.offset([z, y, 0])..][..width];
+                let first = ((z + 1) * shape[1] + y + 1) * shape[2] + 1;
+                for (to, inside) in weights[first..first + width].iter_mut().zip(row) {
+                    *to = if *inside { weight } else { 0.0 };
+                }
+            }
+        }
+        Self { shape, values: vec![0.0; weights.len()], weights, spread }
+    }
+
+    /// Adds 1 at the centre and lets the heat spread, so many times.
+    pub(super) fn spread(&mut self, centre: [usize; 3], steps: usize) {
+        let centre = self.offset(centre);
+        let [_, divisor] = self.spread.factor_and_divisor();
+        let mut sums = vec![0.0; self.values.len()];
+        for _ in 0..steps {
+            self.values[centre] += 1.0;
+            match self.spread {
+                Spread::Plane | Spread::JointPlane => self.add_up_nine(&mut sums),
+                Spread::JointStack => self.add_up_seven(&mut sums),
+            }
+            for ((value, sum), weight) in self.values.iter_mut().zip(&sums).zip(&self.weights) {
+                *value = sum * weight / divisor;
+            }
+        }
+    }
+
+    /// Heat of a voxel of the box.
+    pub(super) fn at(&self, place: [usize; 3]) -> f64 {
+        self.values[self.offset(place)]
+    }
+
+    /// Heat of the voxel after less that of the voxel before, along (z, y, x).
+    pub(super) fn gradient(&self, place: [usize; 3]) -> [f64; 3] {
+        let offset = self.offset(place);
+        let steps = [self.shape[1] * self.shape[2], self.shape[2], 1];
+        steps.map(|step| self.values[offset + step] - self.values[offset - step])
+    }
+
+    fn offset(&self, [z, y, x]: [usize; 3]) -> usize {
+        ((z + 1) * self.shape[1] + y + 1) * self.shape[2] + x + 1
+    }
+
+    /// Sums over squares of 3 by 3.
+    ///
+    /// The order of additions is the reference's: where an object is symmetric about its
+    /// centre, what is left of the gradient there is rounding alone, of which the flow is
+    /// the direction.
+    fn add_up_nine(&self, sums: &mut [f64]) {
+        let [_, height, width] = self.shape;
+        for y in 1..height - 1 {
+            let first = height * width + y * width + 1;
+            let line = |start: usize| &self.values[start..start + width - 2];
+            let rows = [first, first - width, first + width];
+            let [here, above, below] = rows.map(line);
+            let [left, above_left, below_left] = rows.map(|start| line(start - 1));
+            let [right, above_right, below_right] = rows.map(|start| line(start + 1));
+            for (x, sum) in sums[first..first + width - 2].iter_mut().enumerate() {
+                let cross = here[x] + above[x] + below[x] + left[x] + right[x];
+                *sum = cross + above_left[x] + above_right[x] + below_left[x] + below_right[x];
+            }
+        }
+    }
+
+    /// Sums over each voxel and its 6 neighbours.
+    fn add_up_seven(&self, sums: &mut [f64]) {
+        let [depth, height, width] = self.shape;
+        let size = height * width;
+        for z in 1..depth - 1 {
+            for y in 1..height - 1 {
+                let first = z * size + y * width + 1;
+                let line = |start: usize| &self.values[start..start + width - 2];
+                let here = line(first);
+                let [behind, before] = [first + size, first - size].map(line);
+                let [below, above] = [first + width, first - width].map(line);
+                let [right, left] = [first + 1, first - 1].map(line);
+                for (x, sum) in sums[first..first + width - 2].iter_mut().enumerate() {
+                    let along_z = here[x] + behind[x] + before[x];
+                    *sum = along_z + below[x] + above[x] + right[x] + left[x];
+                }
+            }
+        }
+    }
+}
