@@ -74,7 +74,17 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "spotlight-learn",
-        &["error", "prepare", "fnet", "loss", "sample", "model_file", "train", "predict"],
+        &[
+            "error",
+            "torch_file",
+            "prepare",
+            "fnet",
+            "loss",
+            "sample",
+            "model_file",
+            "train",
+            "predict",
+        ],
     ),
 ];
 
@@ -87,6 +97,7 @@ const WRAPPED: &[(&str, &str)] = &[
     ("roxmltree", "spotlight-io"),
     ("rustfft", "spotlight-image"),
     ("weezl", "spotlight-io"),
+    ("zip", "spotlight-learn"),
     ("zstd", "spotlight-io"),
 ];
 
