@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod evaluate;
+pub mod import;
 pub mod info;
 pub mod outcome;
 pub mod predict;
@@ -54,6 +55,8 @@ pub enum Command {
     Predict(predict::Options),
     /// Score predictions against fluorescence stacks
     Evaluate(evaluate::Options),
+    /// Turn an F-net of pytorch_fnet into a model file
+    Import(import::Options),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -160,6 +163,7 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Train(options) => train::run(&options, &context),
         Command::Predict(options) => predict::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
+        Command::Import(options) => import::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }
