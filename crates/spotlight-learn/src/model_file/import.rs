@@ -141,7 +141,8 @@ fn options_of(state: &[NamedTensor]) -> Result<FnetOptions, String> {
     };
     let [_, in_channels, ..] = shape("net_recurse.sub_2conv_more.conv1.weight")?;
     let [out_channels, width, ..] = shape("conv_out.weight")?;
-    let levels = |tensor: &NamedTensor| tensor.name.split('.').filter(|part| *part == "sub_u").count();
+    let levels =
+        |tensor: &NamedTensor| tensor.name.split('.').filter(|part| *part == "sub_u").count();
     let depth = state.iter().map(levels).max().unwrap_or(0);
     Ok(FnetOptions { width, depth, in_channels, out_channels })
 }

@@ -10,6 +10,7 @@ pub mod signals;
 pub mod simulate;
 pub mod train;
 pub mod values;
+pub mod weights;
 
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -57,6 +58,8 @@ pub enum Command {
     Evaluate(evaluate::Options),
     /// Turn an F-net of pytorch_fnet into a model file
     Import(import::Options),
+    /// Fetch published weights, and tell where they lie
+    Weights(weights::Options),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -164,6 +167,7 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Predict(options) => predict::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
         Command::Import(options) => import::run(&options, &context),
+        Command::Weights(options) => weights::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }
