@@ -64,6 +64,8 @@ fn a_checkpoint_becomes_a_model_that_stains() {
             "0 iterations, seed unknown",
             "standard deviations from the mean of the target, no clip",
             "intensities  of the training unknown",
+            "inputs       unknown",
+            "made by      pytorch_fnet, imported by spotlight",
         ] {
             assert!(text.contains(words), "no {words:?} in: {text}");
         }

@@ -333,7 +333,7 @@ fn a_silent_server_is_not_waited_for() {
     });
     // Held open and silent after 100 bytes, then without an answer at all.
     let output = cache.fetch(&server, &["--stall", "0.2"]);
-    fails(&output, 1, &["broke off at byte 100", "nothing more came", "run the same command"]);
+    fails(&output, 1, &["broke off at byte 100", "run the same command again"]);
     assert_eq!(cache.names(), ["nucleitorch_0.part", "nucleitorch_0.part.from"]);
     let cache = Cache::new();
     let server = Server::start(|_, _| std::thread::sleep(Duration::from_millis(600)));
@@ -434,6 +434,14 @@ fn without_a_network_the_way_out_is_told() {
     let words = ["cannot reach", &url, "--weights FILE", file.to_str().unwrap()];
     fails(&output, 1, &words);
     assert!(cache.names().is_empty());
+    // A server that does not speak TLS is no server for https.
+    let server = Server::start(|_, stream| send_all(stream, &testdata("linear.pt")));
+    let secure = server.url().replace("http:", "https:");
+    fails(
+        &cache.run(&["fetch", "cellpose-nuclei", "--url", &secure]),
+        1,
+        &["cannot reach", &secure],
+    );
     let nowhere = "http://no-such-host.invalid/nucleitorch_0";
     fails(
         &cache.run(&["fetch", "cellpose-nuclei", "--url", nowhere]),
@@ -457,6 +465,20 @@ fn folders_that_cannot_be_used_are_named() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("cellpose-nuclei"));
     let output = cache.run(&["fetch", "cellpose-nuclei", "--url", "ftp://example.org/x"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn two_programs_do_not_write_to_one_file() {
+    let cache = Cache::new();
+    std::fs::create_dir(cache.file("")).unwrap();
+    let part = std::fs::File::create(cache.file("nucleitorch_0.part")).unwrap();
+    part.lock().unwrap();
+    let server = Server::start(|_, stream| send_all(stream, &testdata("linear.pt")));
+    fails(&cache.fetch(&server, &[]), 1, &["is being written by another program"]);
+    assert!(server.requests().is_empty());
+    drop(part);
+    succeeds(&cache.fetch(&server, &[]));
+    cache.has(&testdata("linear.pt"));
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn model(options: &Options, imported: ImportedFnet) -> Result<Model> {
         signal_channel: options.signal_channel.clone(),
         target_channel: options.target_channel.clone(),
         iteration,
+        program: format!("pytorch_fnet, imported by {}", ModelManifest::default().program),
         recipe: json!({
             "imported_from": { "file": name, "sha256": sha256, "pytorch_fnet": settings },
         }),

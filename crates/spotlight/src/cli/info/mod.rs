@@ -232,7 +232,7 @@ fn describe_model(path: &Path) -> Result<Description> {
         ("trained", trained(manifest)),
         ("output", format!("standard deviations from the {}, {clip}", centre_name(manifest))),
         ("intensities", intensities(manifest.ranges)),
-        ("inputs", format!("{} files, known by their SHA-256", manifest.inputs_sha256.len())),
+        ("inputs", inputs(manifest.inputs_sha256.len())),
         ("made by", manifest.program.clone()),
     ];
     let object = json!({
@@ -246,6 +246,13 @@ fn describe_model(path: &Path) -> Result<Description> {
 fn trained(manifest: &ModelManifest) -> String {
     let told = |number: Option<u64>| number.map_or("unknown".to_owned(), |n| n.to_string());
     format!("{} iterations, seed {}", told(manifest.iteration), told(manifest.seed))
+}
+
+fn inputs(count: usize) -> String {
+    match count {
+        0 => "unknown".to_owned(),
+        count => format!("{count} files, known by their SHA-256"),
+    }
 }
 
 fn intensities(ranges: Option<Ranges>) -> String {
