@@ -565,7 +565,7 @@ fn bad_input_is_told_in_one_sentence() {
     write(&one, texture.map(|v| v + 0.5), SPACING);
     data.refuses(&["--labels", "@cells"], 1, &["0_bf.ome.tif", "no label"]);
     write(&one, holed, SPACING);
-    data.refuses(&["--labels", "@cells"], 1, &["0_bf.ome.tif", "NaN is not a label"]);
+    data.refuses(&["--labels", "@cells"], 1, &["0_bf.ome.tif", "NaN, no label"]);
     fs::remove_file(data.path("0_mask.tif")).unwrap();
     data.refuses(&["--labels", "@cells"], 1, &["manifest.csv", "0_mask.tif"]);
     let data = Data::of_masks(&[None]);

@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod evaluate;
+pub mod import;
 pub mod info;
 pub mod jobs;
 pub mod labels;
@@ -15,6 +16,7 @@ pub mod stacks;
 pub mod train;
 pub mod tune;
 pub mod values;
+pub mod weights;
 
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -67,6 +69,10 @@ pub enum Command {
     Evaluate(evaluate::Options),
     /// Measure the objects of label images: a table for profiling
     Measure(measure::Options),
+    /// Turn an F-net of pytorch_fnet into a model file
+    Import(import::Options),
+    /// Fetch published weights, and tell where they lie
+    Weights(weights::Options),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -176,6 +182,8 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Tune(options) => tune::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
         Command::Measure(options) => measure::run(&options, &context),
+        Command::Import(options) => import::run(&options, &context),
+        Command::Weights(options) => weights::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }

@@ -43,7 +43,7 @@ use spotlight_io::manifest::Split;
 
 use crate::cli::{Context, segment, values, wrong_use};
 
-pub use comparison::{Case, Space, evaluate, model_intensity, target_centre};
+pub use comparison::{Case, Space, evaluate, known_ranges, target_centre};
 pub use pair::{Scored, csv};
 
 const EXAMPLES: &str = "\
