@@ -69,7 +69,8 @@ impl Case {
             }
         };
         let weights = numbers(out * channels * side * side, seed + 3);
-        let layer = PlaneConvolution::new(side, weights, numbers(out, seed + 4), seed % 2 == 0);
+        let layer =
+            PlaneConvolution::new(side, weights, numbers(out, seed + 4), seed.is_multiple_of(2));
         Self { planes, law, doubled, layer, seed }
     }
 

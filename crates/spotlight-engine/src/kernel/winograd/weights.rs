@@ -94,13 +94,13 @@ impl Task for TransformWeights<'_> {
                 1 => [self.weights.lanes::<9>(channel, self.output); 3],
                 _ => self.weights.lanes_in_planes(channel, self.output),
             };
-            for kz in 0..self.layout.depth {
+            for (kz, lanes) in lanes.iter().enumerate().take(self.layout.depth) {
                 // SAFETY: the caller vouches for the set and for the room, of which no other task
                 // writes these channels.
                 unsafe {
                     let mut g = [[V::splat(0.0); 3]; 3];
                     for (tap, g) in g.as_flattened_mut().iter_mut().enumerate() {
-                        *g = V::load(lanes[kz][tap].as_ptr());
+                        *g = V::load(lanes[tap].as_ptr());
                     }
                     self.store(kz, channel, g);
                 }
