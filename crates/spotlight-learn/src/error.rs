@@ -24,6 +24,14 @@ pub enum Error {
         /// What is missing or strange.
         reason: String,
     },
+    /// The file's fault: its tensors are not those of the network.
+    #[error("{path} is not a Cellpose network: {reason}", path = path.display())]
+    NotCellpose {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, what was found, and what to do.
+        reason: String,
+    },
     /// The file's fault: it is a model, but its parts contradict each other.
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged {

@@ -74,7 +74,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "spotlight-learn",
-        &["error", "prepare", "fnet", "loss", "sample", "model_file", "train", "predict"],
+        &["error", "prepare", "fnet", "cpnet", "loss", "sample", "model_file", "train", "predict"],
     ),
 ];
 
