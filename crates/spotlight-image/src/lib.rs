@@ -19,10 +19,12 @@
 //! | [`standardise`] | whole-stack standardisation |
 //! | [`simulate`] | paired stacks with truth |
 //! | [`segment`] | nuclei by seeded watershed |
+//! | [`cellpose`] | Cellpose's tiles, flows and masks, all but its network |
 //! | [`measure`] | features of the objects of a label image |
 //! | [`evaluate`] | scores of a prediction |
 
 pub mod border;
+pub mod cellpose;
 pub mod evaluate;
 pub mod filter;
 pub mod foreground;

@@ -39,6 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "standardise",
             "simulate",
             "segment",
+            "cellpose",
             "measure",
             "evaluate",
         ],
