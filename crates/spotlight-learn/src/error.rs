@@ -138,6 +138,21 @@ pub enum Error {
         /// Bytes that may be used.
         allowed: u64,
     },
+    /// A limit: what Cellpose's network says of a stack does not fit the memory that is allowed.
+    #[error(
+        "{name}: the flows and logits of this stack take {sums} bytes, with the network and one \
+         tile {needed}, and Cellpose may use {allowed}: allow more memory, or crop the stack"
+    )]
+    CellposeMemory {
+        /// The stack.
+        name: String,
+        /// Bytes of flows and logits.
+        sums: u64,
+        /// Bytes with the stack, the network and its smallest batch.
+        needed: u64,
+        /// Bytes that may be used.
+        allowed: u64,
+    },
     /// The caller's fault: an option has a value that makes no sense.
     #[error("{option} is {found}, it must be {expected}")]
     Option {

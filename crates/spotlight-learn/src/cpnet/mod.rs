@@ -19,6 +19,8 @@
 //! - The Python package `cellpose` 3.1.1.1: `resnet_torch.py`, `core.py`.
 
 mod forward;
+mod memory;
+mod run;
 mod state;
 
 #[cfg(test)]
@@ -26,6 +28,7 @@ mod tests;
 
 use spotlight_engine::{PlaneConvolution, ScaleShift};
 
+pub use run::{Orientation, PlaneOutputs, RunOptions, StackOutputs, run_3d, run_planes};
 pub use state::StateTensor;
 
 /// Diameter in pixels that the objects of the package's "nuclei" model had in training.
