@@ -32,6 +32,35 @@ pub enum Error {
         /// What was expected, what was found, and what to do.
         reason: String,
     },
+    /// The file's fault: it is no weight file of PyTorch.
+    #[error("{path} is not a PyTorch weight file: {reason}", path = path.display())]
+    NotTorch {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or strange.
+        reason: String,
+    },
+    /// Not supported: a file of PyTorch asks for more than tensors and plain values.
+    #[error(
+        "{path} holds {found}, and only tensors and plain values are read from PyTorch's files, \
+         as anything else could run a program: save the weights alone, with \
+         torch.save(model.state_dict(), file)",
+        path = path.display()
+    )]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        found: String,
+    },
+    /// A limit: a file asks for more than any file of its kind needs.
+    #[error("{path} is refused: {reason}", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is too large, and what is allowed.
+        reason: String,
+    },
     /// The file's fault: it is a model, but its parts contradict each other.
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged {

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | [`Error`], whose fault it was |
+//! | [`torch_file`] | PyTorch's weight files, read without running anything |
 //! | [`prepare`] | from raw stacks to standardised ones |
 //! | [`fnet`] | the network, forwards and backwards |
 //! | [`cpnet`] | Cellpose's network, forwards |
@@ -23,6 +24,7 @@ pub mod model_file;
 pub mod predict;
 pub mod prepare;
 pub mod sample;
+pub mod torch_file;
 pub mod train;
 
 pub use error::Error;

@@ -75,7 +75,18 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "spotlight-learn",
-        &["error", "prepare", "fnet", "cpnet", "loss", "sample", "model_file", "train", "predict"],
+        &[
+            "error",
+            "torch_file",
+            "prepare",
+            "fnet",
+            "cpnet",
+            "loss",
+            "sample",
+            "model_file",
+            "train",
+            "predict",
+        ],
     ),
 ];
 
@@ -88,6 +99,7 @@ const WRAPPED: &[(&str, &str)] = &[
     ("roxmltree", "spotlight-io"),
     ("rustfft", "spotlight-image"),
     ("weezl", "spotlight-io"),
+    ("zip", "spotlight-learn"),
     ("zstd", "spotlight-io"),
 ];
 

@@ -29,7 +29,6 @@ mod tests;
 use spotlight_engine::{PlaneConvolution, ScaleShift};
 
 pub use run::{Orientation, PlaneOutputs, RunOptions, StackOutputs, run_3d, run_planes};
-pub use state::StateTensor;
 
 /// Diameter in pixels that the objects of the package's "nuclei" model had in training.
 pub const NUCLEI_DIAMETER: f64 = 17.0;

@@ -4,38 +4,38 @@
 //! names may be there, as in the package's own, lenient loading; a tensor that the network needs
 //! must be there with the right shape.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 use spotlight_engine::{PlaneConvolution, ScaleShift, Statistics};
 
 use super::{Cpnet, Down, StyledUnit, Unit, Up};
 use crate::error::Error;
+use crate::torch_file::{self, NamedTensor};
 
 /// Added to variances before their root is taken.
 const EPSILON: f64 = 1e-5;
 
-/// A tensor of a state dictionary.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StateTensor {
-    /// Lengths of the axes.
-    pub shape: Vec<usize>,
-    /// The values in C order.
-    pub values: Vec<f32>,
-}
-
 impl Cpnet {
+    /// Reads the weights that the package saved with `torch.save`, such as `nucleitorch_0`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`torch_file::read`] and of [`Cpnet::from_state`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::from_state(path, &torch_file::read(path)?.state_dict(&[])?)
+    }
+
     /// The network of a state dictionary; `path` is how errors name it.
     ///
     /// # Errors
     ///
     /// If a tensor of the network is missing or has another shape than its neighbours ask for: one
     /// sentence that says what the file seems to be instead, where that can be told.
-    pub fn from_state(
-        path: &Path,
-        state: &BTreeMap<String, StateTensor>,
-    ) -> Result<Self, Error> {
-        let reader = Reader { path, state };
+    pub fn from_state(path: &Path, state: &[NamedTensor]) -> Result<Self, Error> {
+        let first = state.first();
+        let state = state.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        let reader = Reader { path, first, state };
         let widths = reader.widths()?;
         let levels = widths.len() - 1;
         let style = widths[levels];
@@ -48,7 +48,7 @@ impl Cpnet {
         let up = up.collect::<Result<_, _>>()?;
         let outputs = reader.shape("output.2.weight")?[0];
         let output = reader.unit("output", [widths[1], outputs], 1)?;
-        let diameter = state.get("diam_mean").and_then(|tensor| tensor.values.first());
+        let diameter = reader.state.get("diam_mean").and_then(|tensor| tensor.values.first());
         let diameter = diameter.map(|value| f64::from(*value));
         Ok(Self { widths, outputs, diameter, down, up, output })
     }
@@ -103,7 +103,8 @@ impl Cpnet {
 /// Takes tensors out of a state dictionary.
 struct Reader<'a> {
     path: &'a Path,
-    state: &'a BTreeMap<String, StateTensor>,
+    first: Option<&'a NamedTensor>,
+    state: HashMap<&'a str, &'a NamedTensor>,
 }
 
 impl Reader<'_> {
@@ -114,11 +115,11 @@ impl Reader<'_> {
     /// Channels of the input and of every level.
     fn widths(&self) -> Result<Vec<usize>, Error> {
         let name = |n: usize| format!("downsample.down.res_down_{n}.conv.conv_0.2.weight");
-        if !self.state.contains_key(&name(0)) {
+        if !self.state.contains_key(name(0).as_str()) {
             return Err(self.error(self.guess()));
         }
         let mut widths = Vec::new();
-        for n in (0..).take_while(|n| self.state.contains_key(&name(*n))) {
+        for n in (0..).take_while(|n| self.state.contains_key(name(*n).as_str())) {
             let name = name(n);
             let [out, input, ..] = self.shape(&name)? else {
                 return Err(self.error(format!("tensor {name} has fewer than two axes")));
@@ -145,19 +146,21 @@ impl Reader<'_> {
                  use the weights of a convolutional model, for example nucleitorch_0"
             );
         }
-        match self.state.keys().next() {
+        match self.first {
             Some(first) => format!(
-                "{expected}, found {} tensors such as {first}: \
+                "{expected}, found {} tensors such as {}: \
                  use the weights of a convolutional model, for example nucleitorch_0",
-                self.state.len()
+                self.state.len(),
+                first.name
             ),
             None => format!("{expected}, found no tensor"),
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<&StateTensor, Error> {
-        self.state.get(name).ok_or_else(|| {
-            self.error(format!("tensor {name} is missing; load the file as the package saved it"))
+    fn tensor(&self, name: &str) -> Result<&NamedTensor, Error> {
+        let tensor = self.state.get(name).copied();
+        tensor.ok_or_else(|| {
+            self.error(format!("tensor {name} is missing: use the file as the package saved it"))
         })
     }
 
