@@ -57,7 +57,8 @@ impl RunOptions {
     ///
     /// The first that does not.
     pub fn check(&self) -> Result<(), Error> {
-        let option = |option, found: String, expected| Err(Error::Option { option, found, expected });
+        let option =
+            |option, found: String, expected| Err(Error::Option { option, found, expected });
         if self.tile_size == 0 || !self.tile_size.is_multiple_of(16) {
             return option("tile_size", self.tile_size.to_string(), "a multiple of 16");
         }
