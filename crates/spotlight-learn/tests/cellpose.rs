@@ -7,15 +7,19 @@ use std::path::PathBuf;
 use spotlight_engine::{Engine, EngineOptions, Precision, Tensor};
 use spotlight_golden::{Case, number, run_selected};
 use spotlight_image::Volume;
-use spotlight_learn::cpnet::{Cpnet, Orientation, RunOptions, run_3d, run_planes};
+use spotlight_learn::cpnet::{
+    CellposeOptions, Cpnet, Orientation, RunOptions, run_3d, run_planes, stack_flows,
+};
 
 const NETWORK: &str = "cellpose.resnet_torch.CPnet";
 const RUN_NET: &str = "cellpose.core.run_net";
 const RUN_3D: &str = "cellpose.core.run_3D";
+const EVAL: &str = "cellpose.models.CellposeModel.eval";
 
 #[test]
 fn golden_cellpose_network() {
-    let belongs = |case: &Case| [NETWORK, RUN_NET, RUN_3D].iter().any(|name| case.is_by(name));
+    let belongs =
+        |case: &Case| [NETWORK, RUN_NET, RUN_3D, EVAL].iter().any(|name| case.is_by(name));
     run_selected("cellpose", belongs, |case| {
         for precision in [Precision::Precise, Precision::Fast] {
             let options = EngineOptions { precision: Some(precision), ..EngineOptions::default() };
@@ -24,6 +28,7 @@ fn golden_cellpose_network() {
                 NETWORK => check_network(case, &engine),
                 RUN_NET => check_planes(case, &engine),
                 RUN_3D => check_stack(case, &engine),
+                EVAL => check_eval(case, &engine),
                 other => panic!("unknown reference {other}"),
             }
         }
@@ -166,4 +171,31 @@ fn check_stack(case: &Case, engine: &Engine) {
         let found = [&outputs.first, &outputs.second, &outputs.logits];
         case.check_array(&name, &[planes, first, second, 3], &interleaved(&found));
     }
+}
+
+fn check_eval(case: &Case, engine: &Engine) {
+    let network = network(case);
+    let trained = number(case.param("diam_mean_of_model"));
+    assert_eq!(network.diameter, Some(trained));
+    let image = case.input("image");
+    let [y, x] = image.shape[image.shape.len() - 2..] else { panic!("an image has planes") };
+    let z = image.shape[..image.shape.len() - 2].iter().product();
+    let stack = Volume { shape: [z, y, x], voxels: image.to_f32() };
+    let given = |name: &str| case.param(name).as_f64();
+    // A factor is that of a diameter.
+    let diameter = given("diameter").or(given("rescale").map(|factor| trained / factor));
+    let do_3d = case.param("do_3D").as_bool().unwrap_or(false);
+    let options = CellposeOptions {
+        diameter,
+        do_3d,
+        anisotropy: given("anisotropy").unwrap_or(1.0),
+        ..CellposeOptions::default()
+    };
+    let quiet = &mut |_, _| {};
+    let found = stack_flows(&network, engine, stack, "image", &options, quiet).unwrap();
+    let flows: Vec<f32> = found.flows.iter().flat_map(|flow| flow.voxels.iter().copied()).collect();
+    let shape = &case.expected("dP").shape;
+    assert_eq!(shape[0], if do_3d { 3 } else { 2 });
+    case.check_array("dP", shape, &widen(&flows));
+    case.check_array("cellprob", &image.shape, &widen(&found.logits.voxels));
 }

@@ -21,6 +21,7 @@
 mod forward;
 mod memory;
 mod run;
+mod segment;
 mod state;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod tests;
 use spotlight_engine::{PlaneConvolution, ScaleShift};
 
 pub use run::{Orientation, PlaneOutputs, RunOptions, StackOutputs, run_3d, run_planes};
+pub use segment::{CellposeOptions, StackFlows, segment, stack_flows};
 
 /// Diameter in pixels that the objects of the package's "nuclei" model had in training.
 pub const NUCLEI_DIAMETER: f64 = 17.0;
@@ -57,6 +59,8 @@ pub struct Cpnet {
     pub outputs: usize,
     /// Diameter in pixels of the objects in training (`diam_mean`), where the file knows it.
     pub diameter: Option<f64>,
+    /// Mean diameter of its labels before they were brought to that (`diam_labels`).
+    pub label_diameter: Option<f64>,
     down: Vec<Down>,
     up: Vec<Up>,
     output: Unit,

@@ -48,9 +48,12 @@ impl Cpnet {
         let up = up.collect::<Result<_, _>>()?;
         let outputs = reader.shape("output.2.weight")?[0];
         let output = reader.unit("output", [widths[1], outputs], 1)?;
-        let diameter = reader.state.get("diam_mean").and_then(|tensor| tensor.values.first());
-        let diameter = diameter.map(|value| f64::from(*value));
-        Ok(Self { widths, outputs, diameter, down, up, output })
+        let number = |name: &str| {
+            let value = reader.state.get(name).and_then(|tensor| tensor.values.first());
+            value.map(|value| f64::from(*value)).filter(|value| *value > 0.0 && value.is_finite())
+        };
+        let (diameter, label_diameter) = (number("diam_mean"), number("diam_labels"));
+        Ok(Self { widths, outputs, diameter, label_diameter, down, up, output })
     }
 
     /// A network of the given sizes with small random weights and the statistics of standardised
@@ -96,7 +99,8 @@ impl Cpnet {
         });
         let up = up.collect();
         let output = unit(widths[1], outputs, 1);
-        Self { widths: widths.to_vec(), outputs, diameter: None, down, up, output }
+        let (widths, diameter, label_diameter) = (widths.to_vec(), None, None);
+        Self { widths, outputs, diameter, label_diameter, down, up, output }
     }
 }
 

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use spotlight_engine::{Engine, EngineOptions, Precision, Tensor};
 use spotlight_image::Volume;
+use spotlight_image::cellpose::{Dynamics, fill_and_remove, masks_of_planes, stitch};
 
-use super::{Cpnet, Orientation, RunOptions, run_3d, run_planes};
+use super::{
+    CellposeOptions, Cpnet, Orientation, RunOptions, StackFlows, run_3d, run_planes, segment,
+    stack_flows,
+};
 use crate::error::Error;
 use crate::torch_file::NamedTensor;
 
@@ -208,4 +212,91 @@ fn options_are_checked() {
 fn tiles_of_other_sides_are_refused() {
     let network = Cpnet::seeded(&WIDTHS, 3, 0);
     let _ = network.forward(&engine(1), Tensor::zeros(1, 2, [1, 20, 16]));
+}
+
+fn segmented(
+    threads: usize,
+    stack: Volume<f32>,
+    options: &CellposeOptions,
+) -> Result<Volume<u32>, String> {
+    let network = load(&state(&WIDTHS)).unwrap();
+    let quiet = &mut |_, _| {};
+    let found = segment(&network, &engine(threads), stack, "cells.tif", options, quiet);
+    found.map_err(|error| error.to_string())
+}
+
+/// Options with which a network that knows nothing finds objects: half of its logits are above the
+/// threshold.
+fn options_that_find(stack: &Volume<f32>, options: CellposeOptions) -> CellposeOptions {
+    let network = load(&state(&WIDTHS)).unwrap();
+    let quiet = &mut |_, _| {};
+    let found =
+        stack_flows(&network, &engine(2), stack.clone(), "cells.tif", &options, quiet).unwrap();
+    let mut logits = found.logits.voxels;
+    logits.sort_by(f32::total_cmp);
+    let cellprob_threshold = f64::from(logits[logits.len() / 2]);
+    CellposeOptions { cellprob_threshold, flow_threshold: 0.0, ..options }
+}
+
+#[test]
+fn objects_are_on_the_grid_of_the_stack_for_any_number_of_threads() {
+    let stack = stack([6, 33, 40]);
+    let planes = CellposeOptions { do_3d: false, ..CellposeOptions::default() };
+    for options in [
+        CellposeOptions { diameter: Some(25.0), anisotropy: 1.5, ..CellposeOptions::default() },
+        planes.clone(),
+        CellposeOptions { stitch_threshold: 0.1, ..planes },
+    ] {
+        let options = options_that_find(&stack, CellposeOptions { min_size: 3, ..options });
+        let found = segmented(1, stack.clone(), &options).unwrap();
+        assert_eq!(found.shape, stack.shape);
+        assert!(found.voxels.iter().any(|label| *label > 0), "{options:?} finds objects");
+        assert!(found == segmented(3, stack.clone(), &options).unwrap(), "{options:?}");
+    }
+}
+
+// What is below the least size in a plane may be part of an object that is not.
+#[test]
+fn planes_are_stitched_before_small_objects_are_removed() {
+    let stack = stack([4, 33, 40]);
+    let planes = CellposeOptions { do_3d: false, stitch_threshold: 0.1, ..Default::default() };
+    let options = options_that_find(&stack, planes);
+    let network = load(&state(&WIDTHS)).unwrap();
+    let quiet = &mut |_, _| {};
+    let StackFlows { flows, logits } =
+        stack_flows(&network, &engine(2), stack.clone(), "cells.tif", &options, quiet).unwrap();
+    let dynamics = Dynamics {
+        cell_threshold: options.cellprob_threshold,
+        flow_threshold: 0.0,
+        min_voxels: 0,
+        ..Dynamics::default()
+    };
+    let planes = masks_of_planes([&flows[0], &flows[1]], &logits, stack.shape, &dynamics);
+    let wanted = fill_and_remove(&stitch(&planes, 0.1), options.min_size);
+    assert!(segmented(2, stack, &options).unwrap() == wanted);
+}
+
+#[test]
+fn stacks_that_cannot_be_segmented_are_named() {
+    let default = CellposeOptions::default;
+    let mut holed = stack([2, 20, 20]);
+    holed.voxels[7] = f32::NAN;
+    let error = segmented(1, holed, &default()).unwrap_err();
+    assert!(error.starts_with("cells.tif: it holds a voxel that is not finite"), "{error}");
+    let error = segmented(1, Volume::filled([0, 4, 4], 0.0), &default()).unwrap_err();
+    assert_eq!(error, "cells.tif: it has no voxel");
+    let large = CellposeOptions { diameter: Some(1000.0), ..default() };
+    let error = segmented(1, stack([2, 20, 20]), &large).unwrap_err();
+    assert!(error.contains("become [0, 0, 0]") && error.contains("smaller diameter"), "{error}");
+    for options in [
+        CellposeOptions { diameter: Some(0.0), ..default() },
+        CellposeOptions { anisotropy: f64::INFINITY, ..default() },
+        CellposeOptions { percentiles: [99.0, 1.0], ..default() },
+        CellposeOptions { cellprob_threshold: f64::NAN, ..default() },
+        CellposeOptions { stitch_threshold: 2.0, ..default() },
+        CellposeOptions { run: RunOptions { tile_size: 8, ..RunOptions::default() }, ..default() },
+    ] {
+        let error = segmented(1, stack([2, 20, 20]), &options).unwrap_err();
+        assert!(error.contains(", it must be "), "{error}");
+    }
 }
