@@ -149,9 +149,9 @@ def random_weights(file):
     network.save_model(file)
 
 
-def fastest(answers, work):
-    """The faster form of the package."""
-    return min(FORMS, key=lambda form: median(answers[form, work], "wall_s"))
+def fastest(answers, forms, work):
+    """The fastest form of the package."""
+    return min(forms, key=lambda form: median(answers[form, work], "wall_s"))
 
 
 def median(answers, key):
@@ -178,6 +178,9 @@ def main():
     parser.add_argument("--weights", type=Path, help="weights of a Cellpose 3 model (random ones)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--forms", nargs="*", choices=FORMS, default=list(FORMS), help="of the package (all)"
+    )
     parser.add_argument("--works", nargs="*", choices=WORKS, default=list(WORKS))
     parser.add_argument("--json", type=Path, help="file for every single measurement")
     parser.add_argument("--worker", choices=FORMS, help=argparse.SUPPRESS)
@@ -202,7 +205,7 @@ def measure(options, program, stack, weights):
     answers = {}
     for work in options.works:
         processes = {"ours": Process(ours)}
-        for form in FORMS:
+        for form in options.forms:
             command = [sys.executable, __file__, "--worker", form, *common]
             processes[form] = Process(command)
             hello = processes[form].read()
@@ -218,7 +221,7 @@ def measure(options, program, stack, weights):
     start = hello["start_rss_bytes"] / 1e9
     print(f"memory after the import of torch and cellpose: {start:.2f} GB")
     for work in options.works:
-        form = fastest(answers, work)
+        form = fastest(answers, options.forms, work)
         mine, theirs = answers["ours", work], answers[form, work]
         wall, ran = (median(theirs, key) / median(mine, key) for key in ("wall_s", "busy_s"))
         memory = [answer[-1]["peak_rss_bytes"] / 1e9 for answer in (mine, theirs)]

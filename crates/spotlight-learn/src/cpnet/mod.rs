@@ -20,6 +20,7 @@
 
 mod forward;
 mod memory;
+mod pass;
 mod run;
 mod segment;
 mod state;
