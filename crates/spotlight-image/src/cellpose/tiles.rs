@@ -229,18 +229,18 @@ impl TileMean {
         let [down, across] = tile.shape.map(|length| taper(length, longest));
         let rows = tile.shape[0].min(height - tile.start[0]);
         let columns = tile.shape[1].min(width - tile.start[1]);
-        for y in 0..rows {
+        for (y, down) in down.iter().enumerate().take(rows) {
             let first = (tile.start[0] + y) * width + tile.start[1];
             let weights = self.weight[first..first + columns].iter_mut();
             for (weight, across) in weights.zip(&across) {
-                *weight += across * down[y];
+                *weight += across * down;
             }
             for channel in 0..channels {
                 let to = channel * height * width + first;
                 let line = &upright.voxels[upright.offset([channel, y, 0])..];
                 let sums = self.sum.voxels[to..to + columns].iter_mut();
                 for ((sum, value), across) in sums.zip(line).zip(&across) {
-                    *sum = (f64::from(*sum) + f64::from(*value) * (across * down[y])) as f32;
+                    *sum = (f64::from(*sum) + f64::from(*value) * (across * down)) as f32;
                 }
             }
         }

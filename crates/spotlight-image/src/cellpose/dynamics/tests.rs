@@ -1,7 +1,7 @@
 //! Flows of labels followed back give the labels; odd images give defined results.
 
 use super::*;
-use crate::cellpose::{flows_of_planes, flows_of_stack, joint_flows_of_stack};
+use crate::cellpose::{flows_of_planes, joint_flows_of_stack};
 
 /// Boxes with a voxel between them: of boxes that touch, interpolated flows would carry
 /// some voxels of the faces over.
@@ -14,7 +14,7 @@ fn cells(shape: Shape) -> Volume<u32> {
         let ends = [z, y, x].map(|bounds| bounds.map(|bound| bound.wrapping_sub(1)));
         let edge = (0..3).any(|axis| {
             let at_end = ends[axis].contains(&place[axis]);
-            at_end && place[axis] + 1 < shape[axis] || axis > 0 && at_end
+            at_end && (axis > 0 || place[axis] + 1 < shape[axis])
         });
         if edge { 0 } else { number as u32 }
     })
@@ -40,35 +40,14 @@ fn assert_same_objects(found: &Volume<u32>, expected: &Volume<u32>) {
     assert_eq!(partners.len(), partner.len(), "objects were split");
 }
 
-/// The share of voxels that bear the label of most of their object.
-fn share_of_same(found: &Volume<u32>, expected: &Volume<u32>) -> f64 {
-    let mut overlaps = std::collections::BTreeMap::new();
-    for pair in found.voxels.iter().zip(&expected.voxels) {
-        *overlaps.entry(pair).or_insert(0_usize) += 1;
-    }
-    let mut most = std::collections::BTreeMap::new();
-    for ((_, label), count) in overlaps {
-        let largest = most.entry(label).or_insert(0);
-        *largest = count.max(*largest);
-    }
-    most.values().sum::<usize>() as f64 / found.voxels.len() as f64
-}
-
 #[test]
 fn flows_of_labels_followed_back_give_the_labels() {
     let labels = cells([20, 26, 30]);
     for interpolate in [true, false] {
         let options = Dynamics { interpolate, max_fraction: 1.0, ..Dynamics::default() };
-        let masks = |flows: [Volume<f32>; 3]| {
-            let [z, y, x] = flows.map(|flow| times_5(&flow));
-            masks_of_stack([&z, &y, &x], &logits(&labels), labels.shape, &options)
-        };
-        assert_same_objects(&masks(joint_flows_of_stack(&labels)), &labels);
-        // Steps of twice the length jump over the centre and end further around it.
-        let summed = masks(flows_of_stack(&labels));
-        let share = share_of_same(&summed, &labels);
-        assert!(share > 0.99, "{share}");
-        assert_eq!(summed.voxels.iter().max(), labels.voxels.iter().max().map(|_| &18));
+        let [z, y, x] = joint_flows_of_stack(&labels).map(|flow| times_5(&flow));
+        let masks = masks_of_stack([&z, &y, &x], &logits(&labels), labels.shape, &options);
+        assert_same_objects(&masks, &labels);
     }
 }
 
