@@ -69,6 +69,14 @@ pub enum Error {
         /// What contradicts what.
         reason: String,
     },
+    /// The file's fault: it holds another network.
+    #[error("{path} does not hold an F-net of pytorch_fnet: {reason}", path = path.display())]
+    NotAnFnet {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
     /// Not supported: the file was written by a later program.
     #[error(
         "{path} has model format {found}, this program reads up to {supported}: update Spotlight",

@@ -39,12 +39,12 @@ fn predictor(width: usize, depth: usize) -> Predictor {
     let manifest = ModelManifest {
         network: options,
         output_clip_min: None,
-        ranges: Ranges {
+        ranges: Some(Ranges {
             raw_min: 100.0,
             raw_max: 900.0,
             standardised_min: -1.0,
             standardised_max: 7.0,
-        },
+        }),
         ..ModelManifest::default()
     };
     Predictor { model: Model { manifest, network } }

@@ -240,9 +240,9 @@ fn a_trained_model_stains_by_its_file_alone() {
         let trained = straight(&recipe, 2).0;
         let model = trained.model(&recipe, &data);
         let manifest = &model.manifest;
-        assert_eq!((manifest.output_clip_min, manifest.seed), (clip, 5));
-        assert_eq!(Some(manifest.iteration), trained.best.as_ref().map(|best| best.iteration));
-        let ranges = &manifest.ranges;
+        assert_eq!((manifest.output_clip_min, manifest.seed), (clip, Some(5)));
+        assert_eq!(manifest.iteration, trained.best.as_ref().map(|best| best.iteration));
+        let ranges = manifest.ranges.unwrap();
         assert_eq!((ranges.raw_min, ranges.raw_max), (100.0, 510.0));
         let least = data.train.iter().map(|pair| pair.facts.prepared_range.0);
         assert_eq!(ranges.standardised_min, least.fold(f64::INFINITY, f64::min));

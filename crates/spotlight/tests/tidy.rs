@@ -98,13 +98,15 @@ const WRAPPED: &[(&str, &str)] = &[
     ("prost", "spotlight-io"),
     ("roxmltree", "spotlight-io"),
     ("rustfft", "spotlight-image"),
+    ("ureq", "spotlight"),
     ("weezl", "spotlight-io"),
     ("zip", "spotlight-learn"),
     ("zstd", "spotlight-io"),
 ];
 
 /// One name everywhere: a command is a file and a chapter.
-const COMMANDS: &[&str] = &["demo", "simulate", "train", "predict", "evaluate", "info"];
+const COMMANDS: &[&str] =
+    &["demo", "simulate", "train", "predict", "evaluate", "import", "weights", "info"];
 
 const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "manager"];
 const MAX_FILE_LINES: usize = 400;

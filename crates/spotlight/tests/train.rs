@@ -91,13 +91,14 @@ fn a_run_has_all_its_files() {
     assert_eq!(model.manifest.output_clip_min, Some(0.0));
     assert_eq!(model.manifest.inputs_sha256.len(), 8, "two files of each of four pairs");
     assert_eq!(model.manifest.target_channel.as_deref(), Some("only"));
-    assert!(model.manifest.ranges.raw_max > model.manifest.ranges.raw_min);
+    let ranges = model.manifest.ranges.unwrap();
+    assert!(ranges.raw_max > ranges.raw_min);
 
     let record = fs::read(run.join("record.json")).unwrap();
     let record: Record = serde_json::from_slice(&record).unwrap();
     assert_eq!(record.program, "spotlight");
     assert_eq!(record.inputs.len(), 9, "the manifest and eight stacks");
-    assert_eq!(record.details["model_iteration"], model.manifest.iteration);
+    assert_eq!(record.details["model_iteration"], model.manifest.iteration.unwrap());
 
     let split = Manifest::read(&run.join("split.csv")).unwrap();
     split.check_files().unwrap();
@@ -129,7 +130,7 @@ fn without_validation_the_last_model_is_taken_and_it_is_said() {
     let text = succeeds(&mut train(&stacks, &run, &["--iterations", "3", "--split", "paper"]));
     assert!(text.contains("there is none to validate on"), "{text}");
     assert!(text.contains("the last: no pair was there to validate on"), "{text}");
-    assert_eq!(Model::read(&run.join("model.safetensors")).unwrap().manifest.iteration, 3);
+    assert_eq!(Model::read(&run.join("model.safetensors")).unwrap().manifest.iteration, Some(3));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! Reference: the safetensors format, <https://github.com/huggingface/safetensors>.
 
 mod container;
+mod import;
 mod read;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::loss::Loss;
 use crate::prepare::{PrepareOptions, TargetCentre};
 
 pub(crate) use container::write_whole;
+pub use import::{ImportedFnet, import_fnet};
 
 /// Number of the format that is written, and the latest that is read.
 pub const FORMAT: u64 = 1;
@@ -79,16 +81,17 @@ pub struct ModelManifest {
     pub loss: Loss,
     /// Predictions below this are raised to it; none for a model that may go lower.
     pub output_clip_min: Option<f64>,
-    /// Intensities of the training targets.
-    pub ranges: Ranges,
+    /// Intensities of the training targets; none for a model of another program whose
+    /// targets are not known.
+    pub ranges: Option<Ranges>,
     /// Name of the channel of the signals, where known.
     pub signal_channel: Option<String>,
     /// Name of the channel of the targets, where known: the stain.
     pub target_channel: Option<String>,
-    /// Seed of the first weights and of the patches.
-    pub seed: u64,
-    /// Iterations of training behind these weights.
-    pub iteration: u64,
+    /// Seed of the first weights and of the patches, where known.
+    pub seed: Option<u64>,
+    /// Iterations of training behind these weights, where known.
+    pub iteration: Option<u64>,
     /// SHA-256 of the files that were trained on, in hexadecimal digits.
     pub inputs_sha256: Vec<String>,
     /// The whole recipe of the run; a record that nothing is read from.
@@ -103,11 +106,11 @@ impl Default for ModelManifest {
             prepare: PrepareOptions::default(),
             loss: Loss::default(),
             output_clip_min: Some(0.0),
-            ranges: Ranges::default(),
+            ranges: None,
             signal_channel: None,
             target_channel: None,
-            seed: 0,
-            iteration: 0,
+            seed: None,
+            iteration: None,
             inputs_sha256: Vec::new(),
             recipe: Value::Null,
         }
@@ -129,12 +132,6 @@ pub struct Ranges {
     pub standardised_min: f64,
     /// Greatest intensity after standardisation.
     pub standardised_max: f64,
-}
-
-impl Default for Ranges {
-    fn default() -> Self {
-        Self { raw_min: 0.0, raw_max: 1.0, standardised_min: 0.0, standardised_max: 1.0 }
-    }
 }
 
 impl Ranges {

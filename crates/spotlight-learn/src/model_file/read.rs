@@ -143,12 +143,17 @@ fn parse_manifest(path: &Path, text: &str) -> Result<ModelManifest, Error> {
 }
 
 fn check_options(path: &Path, options: &FnetOptions) -> Result<(), Error> {
-    let FnetOptions { width, depth, in_channels, out_channels } = *options;
-    let counts = [width, in_channels, out_channels];
-    if depth <= MAX_DEPTH && counts.iter().all(|count| (1..=MAX_CHANNELS).contains(count)) {
+    if is_network(options) {
         return Ok(());
     }
     Err(damaged(path, format!("no network is of this size: {options:?}")))
+}
+
+/// Whether a network may be of this size.
+pub(super) fn is_network(options: &FnetOptions) -> bool {
+    let FnetOptions { width, depth, in_channels, out_channels } = *options;
+    let counts = [width, in_channels, out_channels];
+    depth <= MAX_DEPTH && counts.iter().all(|count| (1..=MAX_CHANNELS).contains(count))
 }
 
 /// Checks that the table holds the tensors of the network and nothing else, one after the

@@ -15,14 +15,14 @@ fn model(depth: usize) -> Model {
     let network = Fnet::new(&FnetOptions { width: 1, depth, ..FnetOptions::default() }, 4);
     let manifest = ModelManifest {
         network: network.options,
-        ranges: Ranges {
+        ranges: Some(Ranges {
             raw_min: 3.0,
             raw_max: 4000.0,
             standardised_min: -1.3,
             standardised_max: 22.0,
-        },
+        }),
         target_channel: Some("DNA \"405\" µ".to_owned()),
-        iteration: 17,
+        iteration: Some(17),
         inputs_sha256: vec!["00ff".to_owned()],
         recipe: json!({ "train": { "iterations": 17, "learning_rate": 1e-3 } }),
         ..ModelManifest::default()

@@ -22,7 +22,7 @@ use spotlight_image::resample::{Order, zoom};
 use spotlight_image::{Shape, Volume};
 
 use crate::error::Error;
-use crate::model_file::Model;
+use crate::model_file::{Model, Ranges};
 use crate::prepare::prepare_signal;
 
 pub use fit::Fit;
@@ -123,7 +123,8 @@ impl Predictor {
     /// # Errors
     ///
     /// If the stack is constant or holds a voxel that is not finite, its voxel size is
-    /// needed and not known, or the memory does not suffice for the smallest tile.
+    /// needed and not known, the memory does not suffice for the smallest tile, or the model
+    /// does not know the intensities that are asked for.
     ///
     /// # Examples
     ///
@@ -157,6 +158,7 @@ impl Predictor {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Prediction, Error> {
         let Model { manifest, network } = &self.model;
+        let ranges = self.ranges(options)?;
         let resample = options.resample && manifest.prepare.resample;
         let to_um = resample.then_some(manifest.prepare.spacing_um);
         let input = signal.shape;
@@ -172,13 +174,26 @@ impl Predictor {
             stain = zoom(&stain, input, Order::Cubic);
             self.clip(&mut stain, options); // splines overshoot
         }
-        if options.intensities == Intensities::Training {
-            let to_raw =
-                |voxel: &mut f32| *voxel = manifest.ranges.to_raw(f64::from(*voxel)) as f32;
+        if let Some(ranges) = ranges {
+            let to_raw = |voxel: &mut f32| *voxel = ranges.to_raw(f64::from(*voxel)) as f32;
             stain.voxels.iter_mut().for_each(to_raw);
         }
         let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, stain.shape));
         Ok(Prediction { volume: stain, spacing_um, tiles: plan.up.count() })
+    }
+
+    /// The map to raw intensities, if it is asked for.
+    fn ranges(&self, options: &PredictOptions) -> Result<Option<Ranges>, Error> {
+        let known = self.model.manifest.ranges;
+        match options.intensities {
+            Intensities::Standardised => Ok(None),
+            Intensities::Training if known.is_some() => Ok(known),
+            Intensities::Training => Err(Error::Option {
+                option: "intensities",
+                found: "training".to_owned(),
+                expected: "standardised for a model that does not know those of its training",
+            }),
+        }
     }
 
     /// The tiles that keep to the memory of the options.

@@ -113,9 +113,9 @@ impl Trained {
             prepare: recipe.prepare.clone(),
             loss: recipe.loss.clone(),
             output_clip_min: recipe.output_clip_min(),
-            ranges: data.ranges(),
-            seed: recipe.train.seed,
-            iteration: self.best.as_ref().map_or(self.iteration, |best| best.iteration),
+            ranges: Some(data.ranges()),
+            seed: Some(recipe.train.seed),
+            iteration: Some(self.best.as_ref().map_or(self.iteration, |best| best.iteration)),
             recipe: recipe.to_json(),
             ..ModelManifest::default()
         };

@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod evaluate;
+pub mod import;
 pub mod info;
 pub mod outcome;
 pub mod predict;
@@ -9,6 +10,7 @@ pub mod signals;
 pub mod simulate;
 pub mod train;
 pub mod values;
+pub mod weights;
 
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
@@ -54,6 +56,10 @@ pub enum Command {
     Predict(predict::Options),
     /// Score predictions against fluorescence stacks
     Evaluate(evaluate::Options),
+    /// Turn an F-net of pytorch_fnet into a model file
+    Import(import::Options),
+    /// Fetch published weights, and tell where they lie
+    Weights(weights::Options),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -160,6 +166,8 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Train(options) => train::run(&options, &context),
         Command::Predict(options) => predict::run(&options, &context),
         Command::Evaluate(options) => evaluate::run(&options, &context),
+        Command::Import(options) => import::run(&options, &context),
+        Command::Weights(options) => weights::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }

@@ -9,7 +9,7 @@ use spotlight_image::resample::{Order, zoom, zoom_shape};
 use spotlight_image::standardise::{moments, standardise};
 use spotlight_io::{Channel, Selection, Stack, read_stack};
 use spotlight_learn::loss::Loss;
-use spotlight_learn::model_file::ModelManifest;
+use spotlight_learn::model_file::{ModelManifest, Ranges};
 use spotlight_learn::prepare::TargetCentre;
 
 use crate::cli::failure;
@@ -64,7 +64,8 @@ pub fn evaluate(case: &Case, space: Space) -> Result<Scores> {
         }
         Space::Model(model) => {
             let (target, threshold) = standardised(&raw, integer, model, &case.target)?;
-            (target, threshold, model_intensity(model), model.ranges.raw_span())
+            let ranges = known_ranges(model)?;
+            (target, threshold, intensity(&ranges), ranges.raw_span())
         }
     };
     let mut truth = truth.map(|mask| mask.to_f32().map(|label| *label > 0.0));
@@ -148,11 +149,24 @@ pub fn target_centre(model: &ModelManifest) -> TargetCentre {
     model.prepare.target_centre.unwrap_or(of_loss)
 }
 
+/// The intensities that a model was trained on, which one of another program may not know.
+///
+/// # Errors
+///
+/// If it does not.
+pub fn known_ranges(model: &ModelManifest) -> Result<Ranges> {
+    model.ranges.ok_or_else(|| {
+        failure(
+            "the model does not know the intensities of the targets it was trained on",
+            "import it again with --raw-range and --standardised-range, or leave --model out",
+        )
+    })
+}
+
 /// The map from the units of a model to the intensities of its training set.
-#[must_use]
-pub fn model_intensity(model: &ModelManifest) -> Intensity {
-    let offset = model.ranges.to_raw(0.0);
-    Intensity { scale: model.ranges.to_raw(1.0) - offset, offset }
+fn intensity(ranges: &Ranges) -> Intensity {
+    let offset = ranges.to_raw(0.0);
+    Intensity { scale: ranges.to_raw(1.0) - offset, offset }
 }
 
 fn check_finite(stack: &Stack) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::progress::Progress;
 use crate::scores::{HEADINGS, NAMES, Scores};
 use crate::table::Table;
 
-pub use comparison::{Case, Space, evaluate, model_intensity, target_centre};
+pub use comparison::{Case, Space, evaluate, known_ranges, target_centre};
 
 const EXAMPLES: &str = "\
 Examples:

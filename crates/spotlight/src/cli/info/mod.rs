@@ -13,7 +13,7 @@ use spotlight_io::manifest::{Manifest, Row, Split};
 use spotlight_io::{ByteOrder, ImageInfo, inspect};
 use spotlight_learn::fnet::FnetOptions;
 use spotlight_learn::loss::Loss;
-use spotlight_learn::model_file::{Model, ModelManifest};
+use spotlight_learn::model_file::{Model, ModelManifest, Ranges};
 use spotlight_learn::prepare::TargetCentre;
 
 use crate::cli::evaluate::target_centre;
@@ -221,7 +221,6 @@ fn describe_model(path: &Path) -> Result<Description> {
     };
     let clip =
         manifest.output_clip_min.map_or("no clip".to_owned(), |min| format!("clipped at {min}"));
-    let ranges = &manifest.ranges;
     let channel = |name: &Option<String>| name.clone().unwrap_or_else(|| "unnamed".to_owned());
     let (signal, target) = (channel(&manifest.signal_channel), channel(&manifest.target_channel));
     let FnetOptions { width, depth, .. } = manifest.network;
@@ -230,16 +229,10 @@ fn describe_model(path: &Path) -> Result<Description> {
         ("stains", format!("{signal} to {target}")),
         ("voxel size", format!("{z} x {y} x {x} µm (z, y, x)")),
         ("loss", loss),
-        ("trained", format!("{} iterations, seed {}", manifest.iteration, manifest.seed)),
+        ("trained", trained(manifest)),
         ("output", format!("standard deviations from the {}, {clip}", centre_name(manifest))),
-        (
-            "intensities",
-            format!(
-                "{} to {} raw, {:.3} to {:.3} standardised",
-                ranges.raw_min, ranges.raw_max, ranges.standardised_min, ranges.standardised_max
-            ),
-        ),
-        ("inputs", format!("{} files, known by their SHA-256", manifest.inputs_sha256.len())),
+        ("intensities", intensities(manifest.ranges)),
+        ("inputs", inputs(manifest.inputs_sha256.len())),
         ("made by", manifest.program.clone()),
     ];
     let object = json!({
@@ -248,6 +241,26 @@ fn describe_model(path: &Path) -> Result<Description> {
         "manifest": manifest,
     });
     Ok(Description { lines, object })
+}
+
+fn trained(manifest: &ModelManifest) -> String {
+    let told = |number: Option<u64>| number.map_or("unknown".to_owned(), |n| n.to_string());
+    format!("{} iterations, seed {}", told(manifest.iteration), told(manifest.seed))
+}
+
+fn inputs(count: usize) -> String {
+    match count {
+        0 => "unknown".to_owned(),
+        count => format!("{count} files, known by their SHA-256"),
+    }
+}
+
+fn intensities(ranges: Option<Ranges>) -> String {
+    let Some(Ranges { raw_min, raw_max, standardised_min: low, standardised_max: high }) = ranges
+    else {
+        return "of the training unknown: no evaluation with --model".to_owned();
+    };
+    format!("{raw_min} to {raw_max} raw, {low:.3} to {high:.3} standardised")
 }
 
 fn centre_name(manifest: &ModelManifest) -> &'static str {

@@ -55,13 +55,13 @@ impl Done<'_> {
             loss: method.loss.clone(),
             // The Spotlight loss asks nothing of the background but that it is not above 0.
             output_clip_min: is_spotlight.then_some(0.0),
-            ranges: ranges(self.data),
+            ranges: Some(ranges(self.data)),
             signal_channel: first
                 .and_then(|row| channel_name(&row.signal, row.channel_signal.as_ref())),
             target_channel: first
                 .and_then(|row| channel_name(&row.target, row.channel_target.as_ref())),
-            seed: method.train.seed,
-            iteration: self.iteration(),
+            seed: Some(method.train.seed),
+            iteration: Some(self.iteration()),
             inputs_sha256: stacks.iter().map(|file| file.sha256.clone()).collect(),
             recipe: serde_json::to_value(method)?,
             ..ModelManifest::default()
