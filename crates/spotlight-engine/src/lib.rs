@@ -6,6 +6,9 @@
 //! functions (for the data and for the weights). There is no graph: the network calls the layers
 //! in its own order.
 //!
+//! Batches of planes, for 2D networks, are tensors of depth 1: [`PlaneConvolution`], maximum and
+//! mean, forward only.
+//!
 //! Weights are plain `f32` slices in PyTorch's order. Activations are [`Tensor`]s, whose memory
 //! layout is the engine's own affair. Convolutions store their raw result; normalisation and ReLU
 //! happen while the next layer reads it (see [`Activation`]), so that no normalised copy exists.
@@ -25,7 +28,7 @@ pub mod tensor;
 pub use adam::Adam;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
-pub use layer::{FixedConvolution, Kind, Statistics};
+pub use layer::{FixedConvolution, Kind, PlaneConvolution, Planes, Statistics};
 pub use memory::{HeapUse, heap_use};
 pub use plan::Algorithm;
 pub use precision::{Precision, UnknownPrecision};

@@ -134,7 +134,8 @@ const NEAR_WEIGHTS: f64 = 8.0 * 1024.0 * 1024.0;
 /// Up to this many channels count as very few: the direct kernels have a way of their own for them.
 pub(crate) const FEW: usize = 4;
 
-/// The faster algorithm for a convolution or its gradients.
+/// The faster algorithm for a convolution with 3×3×3 weights, or with 3×3 (a kernel depth of 1),
+/// or for its gradients.
 ///
 /// The direct sum takes `27 · in · out` multiply-adds a voxel; Winograd's `108 · in · out` for
 /// each tile of sixteen, the transforms of the tiles, and those of `108 · in · out` weights. The
@@ -145,6 +146,7 @@ pub(crate) fn algorithm(
     [depth, height, width]: [usize; 3],
     inputs: usize,
     outputs: usize,
+    kernel_depth: usize,
 ) -> Algorithm {
     if inputs.min(outputs) <= FEW {
         return Algorithm::Direct;
@@ -153,10 +155,11 @@ pub(crate) fn algorithm(
     let pairs = (inputs.next_multiple_of(BLOCK) * outputs.next_multiple_of(BLOCK)) as f64;
     let channels = (inputs.next_multiple_of(BLOCK) + outputs.next_multiple_of(BLOCK)) as f64;
     let tiles = planes * (height.div_ceil(TILE) * width.div_ceil(TILE)) as f64;
-    let direct = 27.0 * pairs * planes * (height * width) as f64;
-    let weights = 108.0 * pairs;
+    let depth = kernel_depth as f64;
+    let direct = 9.0 * depth * pairs * planes * (height * width) as f64;
+    let weights = 36.0 * depth * pairs;
     let weight_cost = if weights > NEAR_WEIGHTS { FAR_WEIGHT_COST } else { WEIGHT_COST };
-    let winograd = tiles * (108.0 * pairs + TILE_COST * channels) + weight_cost * weights;
+    let winograd = tiles * (weights + TILE_COST * channels) + weight_cost * weights;
     if winograd < direct { Algorithm::Winograd } else { Algorithm::Direct }
 }
 
@@ -165,6 +168,9 @@ const PANELS: usize = 768 * 1024;
 
 /// Tiles of a plane that a region should have.
 const TILES: usize = 16;
+
+/// Tiles of a row of a plane that a region may have, so that six rows of voxels stay in the cache.
+const COLUMNS: usize = 64;
 
 /// Regions of tiles for a Winograd convolution, whole along z, and the number of planes to compute
 /// together. Depends on nothing else, so that sums over regions are the same for any number of
@@ -198,6 +204,32 @@ pub(crate) fn tile_regions(
         }
     }
     (regions, depth.div_ceil(depth.div_ceil(planes)))
+}
+
+/// Regions of tiles for a Winograd convolution of planes, with `inputs` and `outputs` channel
+/// blocks: the tiles are counted as in [`tile_regions`], in rows as long as the planes allow.
+pub(crate) fn plane_regions(
+    batch: usize,
+    [height, width]: [usize; 2],
+    [inputs, outputs]: [usize; 2],
+) -> Vec<winograd::Region> {
+    let (rows, columns) = (height.div_ceil(TILE), width.div_ceil(TILE));
+    let wanted = (BLOCK * inputs.max(outputs)).max(128);
+    let fitting = PANELS / (POINTS * BLOCK * (inputs + outputs));
+    let tiles = fitting.clamp(wanted / 2, wanted);
+    let samples = (tiles / (rows * columns)).max(1);
+    let strips = even_parts(columns, tiles.min(COLUMNS));
+    let rows = even_parts(rows, (tiles / strips[0].len()).max(1));
+    let mut regions = Vec::new();
+    for samples in even_parts(batch, samples) {
+        for rows in &rows {
+            for columns in &strips {
+                let (samples, rows, columns) = (samples.clone(), rows.clone(), columns.clone());
+                regions.push(winograd::Region { samples, z: 0..1, rows, columns });
+            }
+        }
+    }
+    regions
 }
 
 /// `0..len` in parts of nearly the same length, at most `most` each.
@@ -250,7 +282,8 @@ mod tests {
             (2, [32, 64, 64], [32, 1], Algorithm::Direct),
         ] {
             let [inputs, outputs] = channels;
-            assert_eq!(algorithm(batch, shape, inputs, outputs), wanted, "{shape:?} {channels:?}");
+            let found = algorithm(batch, shape, inputs, outputs, 3);
+            assert_eq!(found, wanted, "{shape:?} {channels:?}");
         }
     }
 

@@ -161,12 +161,13 @@ pub struct Activation<'a> {
     pub normalise: Option<&'a ScaleShift>,
 }
 
-/// One factor and one summand a channel.
+/// One factor and one summand a channel; of the summands, there may be as many for each sample, in
+/// the order (sample, channel).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScaleShift {
     /// The factor of each channel.
     pub scale: Vec<f32>,
-    /// The summand of each channel.
+    /// The summand of each channel, or of each channel of each sample.
     pub shift: Vec<f32>,
 }
 

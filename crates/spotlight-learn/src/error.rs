@@ -24,6 +24,14 @@ pub enum Error {
         /// What is missing or strange.
         reason: String,
     },
+    /// The file's fault: its tensors are not those of the network.
+    #[error("{path} is not a Cellpose network: {reason}", path = path.display())]
+    NotCellpose {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, what was found, and what to do.
+        reason: String,
+    },
     /// The file's fault: it is no weight file of PyTorch.
     #[error("{path} is not a PyTorch weight file: {reason}", path = path.display())]
     NotTorch {
@@ -163,6 +171,21 @@ pub enum Error {
         /// The file.
         name: String,
         /// Bytes of the smallest tile and of the volumes.
+        needed: u64,
+        /// Bytes that may be used.
+        allowed: u64,
+    },
+    /// A limit: what Cellpose's network says of a stack does not fit the memory that is allowed.
+    #[error(
+        "{name}: the flows and logits of this stack take {sums} bytes, with the network and one \
+         tile {needed}, and Cellpose may use {allowed}: allow more memory, or crop the stack"
+    )]
+    CellposeMemory {
+        /// The stack.
+        name: String,
+        /// Bytes of flows and logits.
+        sums: u64,
+        /// Bytes with the stack, the network and its smallest batch.
         needed: u64,
         /// Bytes that may be used.
         allowed: u64,

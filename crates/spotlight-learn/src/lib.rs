@@ -6,15 +6,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | [`Error`], whose fault it was |
-//! | [`torch_file`] | PyTorch's weight files, read without running anything
+//! | [`torch_file`] | PyTorch's weight files, read without running anything |
 //! | [`prepare`] | from raw stacks to standardised ones |
 //! | [`fnet`] | the network, forwards and backwards |
+//! | [`cpnet`] | Cellpose's network, forwards |
 //! | [`loss`] | mean squared error and the Spotlight loss, with gradients |
 //! | [`sample`] | which patches the network sees |
 //! | [`model_file`] | a trained model with all that is needed to use it |
 //! | [`train`] | the loop, its recipe and its checkpoint |
 //! | [`predict`] | from a stack to its virtual stain |
 
+pub mod cpnet;
 pub mod error;
 pub mod fnet;
 pub mod loss;

@@ -80,6 +80,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "torch_file",
             "prepare",
             "fnet",
+            "cpnet",
             "loss",
             "sample",
             "model_file",

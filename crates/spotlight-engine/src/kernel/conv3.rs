@@ -33,6 +33,8 @@ pub(crate) struct Target {
     pub(crate) bias: [f32; BLOCK],
     /// Whether values below zero become zero.
     pub(crate) relu: bool,
+    /// Whether the result is added to what is there.
+    pub(crate) add: bool,
 }
 
 impl Target {
@@ -41,6 +43,16 @@ impl Target {
     pub(crate) unsafe fn finish<V: Vector>(&self, sum: V) -> V {
         // SAFETY: the caller vouches for the set.
         if self.relu { unsafe { sum.relu() } } else { sum }
+    }
+
+    /// Stores a sum, or adds it to the sixteen numbers at `to`.
+    #[inline(always)]
+    pub(crate) unsafe fn put<V: Vector>(&self, sum: V, to: *mut f32) {
+        // SAFETY: the caller vouches for the set and the place.
+        unsafe {
+            let sum = self.finish(sum);
+            if self.add { sum.add(V::load(to)).store(to) } else { sum.store(to) }
+        }
     }
 }
 
@@ -59,6 +71,8 @@ pub(crate) struct Convolve<'a> {
     pub(crate) region: Region,
     /// Output planes to compute together.
     pub(crate) group: usize,
+    /// Planes that the weights reach before and after their own: one (3×3×3), or none (3×3).
+    pub(crate) reach: usize,
 }
 
 /// Rows and voxels of a tile that waste the least of a region.
@@ -97,8 +111,8 @@ impl Convolve<'_> {
     /// Goes through the region from plane to plane.
     #[inline(always)]
     unsafe fn roll<V: Vector, const R: usize, const P: usize, const FEW: bool>(&self) {
-        let Self { sources, region, shape, group, .. } = self;
-        let padded = Padded::new(region, *group, sources.len(), shape[2], [R, P]);
+        let Self { sources, region, shape, group, reach, .. } = self;
+        let padded = Padded::new(region, [*group, *reach], sources.len(), shape[2], [R, P]);
         let mut scratch = Scratch::take(region.samples.len() * padded.sample);
         let scratch = scratch.as_mut_ptr();
         let mut filled = 0;
@@ -106,7 +120,7 @@ impl Convolve<'_> {
             let end = (start + group).min(region.z.len());
             // SAFETY: the caller vouches for the set; the buffer has the length of the strides.
             unsafe {
-                while filled < end + 2 {
+                while filled < end + 2 * reach {
                     padded.fill::<V>(sources, region, *shape, filled, scratch);
                     filled += 1;
                 }
@@ -153,7 +167,7 @@ impl Convolve<'_> {
                     let to = target.values.get().add(to);
                     for (r, sums) in sums.iter().enumerate().take(y.len() - row) {
                         for (p, sum) in sums.iter().enumerate().take(width - x) {
-                            target.finish(*sum).store(to.add((r * width + p) * BLOCK));
+                            target.put(*sum, to.add((r * width + p) * BLOCK));
                         }
                     }
                 }
@@ -176,7 +190,7 @@ impl Convolve<'_> {
         let mut weights = weights.as_ptr();
         for (block, source) in self.sources.iter().enumerate() {
             let steps = if FEW { 1 } else { source.channels.count };
-            for row in 0..9 {
+            for row in 0..3 * (1 + 2 * self.reach) {
                 let offset = block * padded.block + planes[row / 3] + row % 3 * padded.row;
                 for channel in 0..steps {
                     // SAFETY: the tile and its border lie in the copy; the packed weights have

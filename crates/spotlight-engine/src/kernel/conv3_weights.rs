@@ -106,7 +106,7 @@ impl Correlate<'_> {
         scratch: *mut f32,
     ) -> Rows {
         let row = self.shape[2] * BLOCK;
-        let Some(law) = &source.law else {
+        let Some(_) = source.law(0) else {
             return Rows {
                 first: source
                     .row(region.samples.start, region.z.start, region.y.start)
@@ -125,7 +125,7 @@ impl Correlate<'_> {
                 for y in region.y.clone() {
                     // SAFETY: the caller vouches for the set and for a buffer of all rows.
                     unsafe {
-                        source::copy::<V>(source.row(sample, z, y), Some(law), to);
+                        source::copy::<V>(source.row(sample, z, y), source.law(sample), to);
                         to = to.add(row);
                     }
                 }

@@ -68,7 +68,7 @@ impl Patch {
                     let at = (block * self.voxels() + index * self.width) * BLOCK;
                     // SAFETY: `line` holds a fine row and `to` all blocks and taps.
                     unsafe {
-                        source::copy::<V>(from, source.law.as_ref(), line);
+                        source::copy::<V>(from, source.law(self.range.sample), line);
                         for x in 0..self.width {
                             for kx in 0..2 {
                                 let to = to.add((2 * half + kx) * tap_stride + at + x * BLOCK);
@@ -89,7 +89,7 @@ impl Patch {
                 let from = source.row(self.range.sample, row / self.height, row % self.height);
                 // SAFETY: the caller vouches for a buffer of all rows and blocks.
                 unsafe {
-                    source::copy::<V>(from, source.law.as_ref(), to);
+                    source::copy::<V>(from, source.law(self.range.sample), to);
                     to = to.add(self.width * BLOCK);
                 }
             }

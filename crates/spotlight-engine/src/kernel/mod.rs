@@ -13,6 +13,8 @@ pub(crate) mod naive;
 pub(crate) mod pack;
 mod padded;
 pub(crate) mod peak;
+pub(crate) mod point;
+pub(crate) mod pool;
 mod portable;
 mod product;
 pub(crate) mod source;

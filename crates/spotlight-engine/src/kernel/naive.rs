@@ -33,6 +33,8 @@ impl Geometry {
     pub(crate) const CONV3: Self = Self { side: 3, stride: 1, padding: 1 };
     /// 2×2×2 with stride 2.
     pub(crate) const DOWN2: Self = Self { side: 2, stride: 2, padding: 0 };
+    /// 1×1×1.
+    pub(crate) const POINT: Self = Self { side: 1, stride: 1, padding: 0 };
 
     fn output(self, shape: [usize; 3]) -> [usize; 3] {
         shape.map(|side| (side + 2 * self.padding - self.side) / self.stride + 1)
@@ -78,21 +80,37 @@ impl Planar {
         let channels = inputs.iter().map(|input| input.tensor.channels()).sum();
         let voxels = first.voxels();
         let mut values = Vec::new();
-        for sample in 0..batch {
+        for sample_number in 0..batch {
             for Activation { tensor, normalise } in inputs {
                 let planar = tensor.to_planar();
                 let len = tensor.channels() * voxels;
-                let sample = &planar[sample * len..][..len];
+                let sample = &planar[sample_number * len..][..len];
                 values.extend(sample.iter().enumerate().map(|(index, &x)| match normalise {
                     None => f64::from(x),
                     Some(law) => {
-                        let (scale, shift) = (law.scale[index / voxels], law.shift[index / voxels]);
+                        let channel = index / voxels;
+                        let own = sample_number * tensor.channels();
+                        let first = if law.shift.len() > tensor.channels() { own } else { 0 };
+                        let (scale, shift) = (law.scale[channel], law.shift[first + channel]);
                         (f64::from(scale) * f64::from(x) + f64::from(shift)).max(0.0)
                     }
                 }));
             }
         }
         Self { batch, channels, shape, values }
+    }
+
+    /// The same values with each voxel as a square of 2×2 voxels in its plane.
+    pub(crate) fn doubled(&self) -> Self {
+        let [depth, height, width] = self.shape;
+        let mut values = Vec::with_capacity(4 * self.values.len());
+        for row in self.values.chunks_exact(width) {
+            for _ in 0..2 {
+                values.extend(row.iter().flat_map(|&value| [value; 2]));
+            }
+        }
+        let shape = [depth, 2 * height, 2 * width];
+        Self { batch: self.batch, channels: self.channels, shape, values }
     }
 
     /// The values of one tensor.

@@ -22,31 +22,35 @@ pub(crate) struct Padded {
     pub(crate) sample: usize,
     /// Planes in the copy.
     slots: usize,
+    /// Planes that an output plane reads before and after its own.
+    reach: usize,
 }
 
 impl Padded {
-    /// For `group` output planes at a time, in tiles of `tile` rows and voxels.
+    /// For `group` output planes at a time, in tiles of `tile` rows and voxels. A kernel reads
+    /// `reach` planes before and after its own: one, or none.
     pub(crate) fn new(
         region: &Region,
-        group: usize,
+        [group, reach]: [usize; 2],
         blocks: usize,
         width: usize,
         tile: [usize; 2],
     ) -> Self {
         let row = (width.next_multiple_of(tile[1]) + 2) * BLOCK;
         let plane = (region.y.len().next_multiple_of(tile[0]) + 2) * row;
-        let slots = group + 2;
+        let slots = group + 2 * reach;
         let block = slots * plane;
-        Self { row, plane, block, sample: blocks * block, slots }
+        Self { row, plane, block, sample: blocks * block, slots, reach }
     }
 
-    /// Offsets of the three input planes of the region's output plane number `plane`.
+    /// Offsets of the three input planes of the region's output plane number `plane`; of its own
+    /// plane first where that is the only one.
     pub(crate) fn planes(&self, plane: usize) -> [usize; 3] {
         [0, 1, 2].map(|kz| (plane + kz) % self.slots * self.plane)
     }
 
     /// Copies the input plane number `plane` of all samples and blocks of the region; plane 0 is
-    /// the one below the region.
+    /// `reach` planes below the region.
     ///
     /// # Safety
     ///
@@ -66,7 +70,8 @@ impl Padded {
                 for row in 0..region.y.len() + 2 {
                     let offset = index * self.sample + block * self.block + slot + row * self.row;
                     // These coordinates are one more than the input's: no negative numbers.
-                    let (z, y) = (region.z.start + plane, region.y.start + row);
+                    let z = region.z.start + plane + 1 - self.reach;
+                    let y = region.y.start + row;
                     let inside = (1..=shape[0]).contains(&z) && (1..=shape[1]).contains(&y);
                     // SAFETY: the row lies in the buffer by construction of the strides; the
                     // caller vouches for the set.
@@ -74,9 +79,13 @@ impl Padded {
                         let to = scratch.add(offset);
                         if inside {
                             let from = source.row(sample, z - 1, y - 1);
-                            let end = (from.len() + 1) * BLOCK;
+                            let end = (shape[2] + 1) * BLOCK;
                             V::splat(0.0).store(to);
-                            source::copy::<V>(from, source.law.as_ref(), to.add(BLOCK));
+                            let (law, inner) = (source.law(sample), to.add(BLOCK));
+                            match source.shift() {
+                                0 => source::copy::<V>(from, law, inner),
+                                _ => source::copy_twice::<V>(from, law, inner),
+                            }
                             to.add(end).write_bytes(0, self.row - end);
                         } else {
                             to.write_bytes(0, self.row);

@@ -32,8 +32,10 @@ pub(crate) struct Source<'a> {
     block: usize,
     /// The block's channels in the concatenation of all inputs.
     pub(crate) channels: Channels,
-    /// The normalisation to apply on load.
-    pub(crate) law: Option<Law>,
+    /// The normalisation to apply on load: none, one for all samples, or one a sample.
+    laws: Vec<Law>,
+    /// Whether every voxel is read as a square of 2×2 voxels in its plane.
+    doubled: bool,
 }
 
 /// The blocks of all inputs, one after the other.
@@ -44,14 +46,17 @@ pub(crate) fn sources<'a>(inputs: &[Activation<'a>]) -> Vec<Source<'a>> {
         for block in 0..tensor.blocks() {
             let start = block * BLOCK;
             let count = BLOCK.min(tensor.channels() - start);
-            let law = normalise.map(|law| {
-                let mut padded = [[0.0; BLOCK]; 2];
-                padded[0][..count].copy_from_slice(&law.scale[start..start + count]);
-                padded[1][..count].copy_from_slice(&law.shift[start..start + count]);
-                padded
+            let shifts = normalise.map(|law| (law, law.shift.chunks_exact(tensor.channels())));
+            let laws = shifts.into_iter().flat_map(|(law, shifts)| {
+                shifts.map(move |shift| {
+                    let mut padded = [[0.0; BLOCK]; 2];
+                    padded[0][..count].copy_from_slice(&law.scale[start..start + count]);
+                    padded[1][..count].copy_from_slice(&shift[start..start + count]);
+                    padded
+                })
             });
             let channels = Channels { first: first + start, count };
-            sources.push(Source { tensor, block, channels, law });
+            sources.push(Source { tensor, block, channels, laws: laws.collect(), doubled: false });
         }
         first += tensor.channels();
     }
@@ -59,10 +64,33 @@ pub(crate) fn sources<'a>(inputs: &[Activation<'a>]) -> Vec<Source<'a>> {
 }
 
 impl Source<'_> {
+    /// The same source, each voxel of which is read as a square of 2×2 voxels in its plane.
+    pub(crate) fn doubled(self) -> Self {
+        Self { doubled: true, ..self }
+    }
+
+    /// By how many bits coordinates along y and x are shifted to those of the stored voxels.
+    #[inline(always)]
+    pub(crate) fn shift(&self) -> usize {
+        usize::from(self.doubled)
+    }
+
     /// The stored voxels of one row.
     pub(crate) fn row(&self, sample: usize, z: usize, y: usize) -> &[[f32; BLOCK]] {
         let [_, rows, width] = self.tensor.shape();
+        let y = y >> self.shift();
         &self.tensor.block(sample, self.block)[(z * rows + y) * width..][..width]
+    }
+
+    /// The stored voxels of one sample.
+    pub(crate) fn voxels(&self, sample: usize) -> &[[f32; BLOCK]] {
+        self.tensor.block(sample, self.block)
+    }
+
+    /// The normalisation of a sample.
+    #[inline(always)]
+    pub(crate) fn law(&self, sample: usize) -> Option<&Law> {
+        self.laws.get(sample).or(self.laws.last())
     }
 
     /// How many numbers apart samples are.
@@ -89,6 +117,26 @@ pub(crate) unsafe fn copy<V: Vector>(from: &[[f32; BLOCK]], law: Option<&Law>, t
                     x.mul_add(scale, shift).relu().store(to.add(index * BLOCK));
                 }
             }
+        }
+    }
+}
+
+/// [`copy`] of every voxel twice.
+///
+/// # Safety
+///
+/// As for [`copy`], with `to` good for twice the numbers.
+#[inline(always)]
+pub(crate) unsafe fn copy_twice<V: Vector>(from: &[[f32; BLOCK]], law: Option<&Law>, to: *mut f32) {
+    for (index, voxel) in from.iter().enumerate() {
+        // SAFETY: the caller vouches for the pointer and the set.
+        unsafe {
+            let mut value = V::load(voxel.as_ptr());
+            if let Some([scale, shift]) = law {
+                value = value.mul_add(V::load(scale.as_ptr()), V::load(shift.as_ptr())).relu();
+            }
+            value.store(to.add(2 * index * BLOCK));
+            value.store(to.add((2 * index + 1) * BLOCK));
         }
     }
 }

@@ -79,7 +79,7 @@ impl Engine {
         out_channels: usize,
     ) -> Algorithm {
         match self.precision() {
-            Precision::Fast => plan::algorithm(batch, shape, in_channels, out_channels),
+            Precision::Fast => plan::algorithm(batch, shape, in_channels, out_channels, 3),
             Precision::Precise => Algorithm::Direct,
         }
     }
@@ -208,11 +208,17 @@ impl Engine {
     ) -> Packed3 {
         let Ends { from, to, .. } = ends;
         match algorithm {
-            Algorithm::Winograd => Packed3::Winograd(self.transform_weights(weights, from, to)),
-            Algorithm::Direct if to.len() == 1 && to[0].count <= FEW => {
-                Packed3::Few(pack_few(weights, from, to[0].count), to[0].count)
+            Algorithm::Winograd => {
+                Packed3::Winograd(self.transform_weights(weights, ends.depth(), from, to))
             }
-            Algorithm::Direct => Packed3::Direct(pack(weights, from, to)),
+            Algorithm::Direct if to.len() == 1 && to[0].count <= FEW => {
+                let pack = if ends.reach == 0 { pack_few::<9> } else { pack_few::<TAPS> };
+                Packed3::Few(pack(weights, from, to[0].count), to[0].count)
+            }
+            Algorithm::Direct => {
+                let pack = if ends.reach == 0 { pack::<9> } else { pack::<TAPS> };
+                Packed3::Direct(pack(weights, from, to))
+            }
         }
     }
 
@@ -233,7 +239,7 @@ impl Engine {
     }
 
     fn convolve_directly(&self, ends: &Ends<'_>, weights: &Packed, few: Option<usize>) {
-        let Ends { sources, targets, batch, shape, .. } = ends;
+        let Ends { sources, targets, batch, shape, reach, .. } = ends;
         let tasks = TASKS_PER_THREAD * self.threads();
         let (regions, group) = strips(*batch, *shape, sources.len(), tasks);
         // Few regions: the output blocks are dealt to several tasks, too.
@@ -243,9 +249,18 @@ impl Engine {
         (0..regions.len() * deals).into_par_iter().for_each(|task| {
             let first_target = task % deals * hand;
             let targets = &targets[first_target..(first_target + hand).min(targets.len())];
-            let (region, shape) = (regions[task / deals].clone(), *shape);
-            let task =
-                Convolve { sources, weights, targets, first_target, few, shape, region, group };
+            let (region, shape, reach) = (regions[task / deals].clone(), *shape, *reach);
+            let task = Convolve {
+                sources,
+                weights,
+                targets,
+                first_target,
+                few,
+                shape,
+                region,
+                group,
+                reach,
+            };
             // SAFETY: the engine has checked the instruction set; the tasks write different
             // blocks or regions of the outputs, which are borrowed for as long as they run.
             unsafe { dispatch(self.instruction_set(), task) }
@@ -328,6 +343,8 @@ pub(super) struct Ends<'a> {
     pub(super) from: Vec<Channels>,
     pub(super) to: Vec<Channels>,
     pub(super) targets: Vec<Target>,
+    /// Planes that a 3×3×3 convolution reads before and after its own; none if it is 3×3.
+    pub(super) reach: usize,
 }
 
 impl<'a> Ends<'a> {
@@ -342,7 +359,12 @@ impl<'a> Ends<'a> {
         let sources = sources(inputs);
         let from = sources.iter().map(|source| source.channels).collect();
         let (to, targets) = targets(outputs, bias, relu);
-        Self { batch, shape, sources, from, to, targets }
+        Self { batch, shape, sources, from, to, targets, reach: 1 }
+    }
+
+    /// Planes of the weights of a pair of channels.
+    pub(super) fn depth(&self) -> usize {
+        1 + 2 * self.reach
     }
 }
 
@@ -367,7 +389,8 @@ pub(super) fn targets(
             }
             let values = Shared::new(&mut values[block * stride..]);
             channels.push(Channels { first, count });
-            targets.push(Target { values, sample_stride: blocks * stride, bias: padded, relu });
+            let sample_stride = blocks * stride;
+            targets.push(Target { values, sample_stride, bias: padded, relu, add: false });
         }
         before += total;
     }

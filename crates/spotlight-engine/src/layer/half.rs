@@ -148,7 +148,7 @@ pub(super) fn half_weights<'a>(
 
 /// The weights in the order of the kernels.
 pub(super) fn pack_half_of(weights: Weights<'_>, ends: &Ends<'_>) -> Packed {
-    pack_half(weights, &ends.from, &ends.to, TOGETHER)
+    pack_half::<TAPS>(weights, &ends.from, &ends.to, TOGETHER)
 }
 
 /// [`Engine::between`] by its definition.

@@ -6,11 +6,14 @@ mod down;
 mod fixed;
 mod half;
 mod partial;
+mod planes;
 mod up;
 mod winograd;
 
 #[cfg(test)]
 mod oracle_tests;
+#[cfg(test)]
+mod plane_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,6 +23,7 @@ mod winograd_tests;
 
 pub use batch_norm::Statistics;
 pub use fixed::{FixedConvolution, Kind};
+pub use planes::{PlaneConvolution, Planes};
 
 use crate::tensor::{Activation, Tensor};
 
@@ -36,7 +40,8 @@ fn concatenated(inputs: &[Activation<'_>]) -> (usize, usize, [usize; 3]) {
         assert_eq!(tensor.shape(), first.shape(), "inputs have one shape");
         if let Some(law) = normalise {
             assert_eq!(law.scale.len(), tensor.channels(), "one scale a channel");
-            assert_eq!(law.shift.len(), tensor.channels(), "one shift a channel");
+            let shifts = [tensor.channels(), tensor.batch() * tensor.channels()];
+            assert!(shifts.contains(&law.shift.len()), "one shift a channel, or for each sample");
         }
     }
     let channels = inputs.iter().map(|input| input.tensor.channels()).sum();

@@ -27,7 +27,7 @@ use crate::{
         },
     },
     memory::Buffer,
-    plan::tile_regions,
+    plan::{plane_regions, tile_regions},
     tensor::{Activation, BLOCK, Tensor},
 };
 
@@ -62,7 +62,10 @@ impl Engine {
         moments: bool,
     ) -> Option<[Vec<f64>; 2]> {
         let blocks = [ends.sources.len(), ends.targets.len()];
-        let (regions, planes) = tile_regions(ends.batch, ends.shape, blocks);
+        let (regions, planes) = match ends.reach {
+            0 => (plane_regions(ends.batch, [ends.shape[1], ends.shape[2]], blocks), 1),
+            _ => tile_regions(ends.batch, ends.shape, blocks),
+        };
         let deal = regions.len() < TASKS_PER_THREAD * self.threads();
         let convolution = Convolution { engine: self, ends, weights, deal, moments };
         let of_regions: Vec<Vec<[Sums; 2]>> =
@@ -82,11 +85,12 @@ impl Engine {
     pub(super) fn transform_weights(
         &self,
         weights: Weights<'_>,
+        depth: usize,
         inputs: &[Channels],
         outputs: &[Channels],
     ) -> Transformed {
         let count = inputs.iter().map(|input| input.count).sum();
-        let mut transformed = Transformed::unfilled(count, outputs.len(), 2);
+        let mut transformed = Transformed::unfilled(depth, count, outputs.len(), 2);
         let to = Shared::new(&mut transformed.values);
         let layout = &transformed;
         (0..outputs.len() * inputs.len()).into_par_iter().for_each(|pair| {
@@ -110,11 +114,11 @@ fn add_moments(totals: &mut [[Sums; 2]], sums: &[[Sums; 2]]) {
 impl Convolution<'_> {
     /// Computes all planes of a region, some at a time; returns the sums of each output block.
     fn region(&self, region: &Region, planes: usize) -> Vec<[Sums; 2]> {
-        let Ends { sources, targets, shape, .. } = self.ends;
+        let Ends { sources, targets, shape, reach, .. } = self.ends;
         let mut moments = vec![[[0.0; BLOCK]; 2]; targets.len()];
         let panels = |planes: usize| {
             let tiles = region.tiles();
-            let input = Panel { blocks: sources.len(), planes: planes + 2, tiles };
+            let input = Panel { blocks: sources.len(), planes: planes + 2 * reach, tiles };
             (input, Panel { blocks: targets.len(), planes, tiles })
         };
         let (input, output) = panels(planes);
@@ -124,7 +128,8 @@ impl Convolution<'_> {
         let mut kept = 0;
         for start in region.z.clone().step_by(planes) {
             let z = start..(start + planes).min(region.z.end);
-            let inside = 1 - start.min(1)..(z.len() + 2).min(shape[0] + 1 - start);
+            let inside =
+                reach - start.min(*reach)..(z.len() + 2 * reach).min(shape[0] + reach - start);
             let (input, output) = panels(z.len());
             let region = region.planes(z.clone());
             if z.len() < planes {
@@ -133,7 +138,7 @@ impl Convolution<'_> {
             }
             let group = Group { region: &region, input, output, inside, values, products };
             add_moments(&mut moments, &self.planes(&group, kept));
-            if z.end < shape[0] {
+            if z.end < shape[0] && *reach > 0 {
                 // SAFETY: the panel is this task's own, and all of its phases are over.
                 unsafe { roll(&input, values) }
                 kept = 2;
@@ -146,16 +151,16 @@ impl Convolution<'_> {
     /// the sums of each output block.
     fn planes(&self, group: &Group<'_>, kept: usize) -> Vec<[Sums; 2]> {
         let Group { region, input, output, inside, values, products } = group;
-        let Ends { sources, from: channels, targets, shape, .. } = self.ends;
+        let Ends { sources, from: channels, targets, shape, reach, .. } = self.ends;
         let (weights, deal, moments) = (self.weights, self.deal, self.moments);
-        let (shape, set) = (*shape, self.engine.instruction_set());
+        let (shape, reach, set) = (*shape, *reach, self.engine.instruction_set());
         let (from, to) = (*values, *products);
         let planes = kept.max(inside.start)..inside.end;
         each(deal, planes.len() * sources.len(), |part| {
             let (block, plane) = (part / planes.len(), planes.start + part % planes.len());
             let source = &sources[block];
-            let task =
-                TransformInput { source, region, shape, panel: input, block, plane, to: from };
+            let (panel, to) = (input, from);
+            let task = TransformInput { source, region, shape, panel, block, plane, reach, to };
             // SAFETY: the engine has checked the instruction set; every part writes its own plane
             // and block of the panel.
             unsafe { dispatch(set, task) }
@@ -274,8 +279,8 @@ impl Correlation<'_> {
         each(self.deal, planes.len() * self.inputs.len(), |part| {
             let (block, plane) = (part / planes.len(), planes.start + part % planes.len());
             let source = &self.inputs[block];
-            let task =
-                TransformInput { source, region, shape, panel: input, block, plane, to: from };
+            let (panel, reach, to) = (input, 1, from);
+            let task = TransformInput { source, region, shape, panel, block, plane, reach, to };
             // SAFETY: the engine has checked the instruction set; every part writes its own plane
             // and block of the panel.
             unsafe { dispatch(set, task) }

@@ -24,8 +24,9 @@ pub(crate) struct TransformInput<'a> {
     pub(crate) shape: [usize; 3],
     pub(crate) panel: &'a Panel,
     pub(crate) block: usize,
-    /// Which of the panel's planes: number 0 is the one before the region's first.
+    /// Which of the panel's planes: number 0 is `reach` planes before the region's first.
     pub(crate) plane: usize,
+    pub(crate) reach: usize,
     pub(crate) to: Shared,
 }
 
@@ -34,9 +35,9 @@ impl Task for TransformInput<'_> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { source, region, shape, panel, block, plane, to } = self;
-        let z = (region.z.start + plane).checked_sub(1);
-        let lines = Lines::new(region, 1, shape[2]);
+        let Self { source, region, shape, panel, block, plane, reach, to } = self;
+        let z = (region.z.start + plane).checked_sub(reach);
+        let lines = Lines::new(region, 1, shape[2], source.shift());
         let mut scratch = Scratch::take(PATCH * lines.stride);
         let scratch = scratch.as_mut_ptr();
         for (index, sample) in region.samples.clone().enumerate() {
@@ -48,7 +49,7 @@ impl Task for TransformInput<'_> {
                 // SAFETY: the caller vouches for the set and the panel, of which no other task
                 // writes this plane; the scratch holds six lines.
                 unsafe {
-                    match &source.law {
+                    match source.law(sample) {
                         None => lines.down::<V, 6, false>(from, &[[0.0; BLOCK]; 2], scratch),
                         Some(law) => lines.down::<V, 6, true>(from, law, scratch),
                     }
@@ -79,7 +80,7 @@ impl Task for TransformGradient<'_> {
     unsafe fn run<V: Vector>(self) {
         let Self { source, region, shape, panel, block, plane, to } = self;
         let z = region.z.start + plane;
-        let lines = Lines::new(region, 0, shape[2]);
+        let lines = Lines::new(region, 0, shape[2], source.shift());
         let mut scratch = Scratch::take(PATCH * lines.stride);
         let scratch = scratch.as_mut_ptr();
         for (index, sample) in region.samples.clone().enumerate() {
@@ -90,7 +91,7 @@ impl Task for TransformGradient<'_> {
                     + (index * region.rows.len() + row) * region.columns.len() * BLOCK;
                 // SAFETY: as in `TransformInput`.
                 unsafe {
-                    match &source.law {
+                    match source.law(sample) {
                         None => lines.down::<V, 4, false>(from, &[[0.0; BLOCK]; 2], scratch),
                         Some(law) => lines.down::<V, 4, true>(from, law, scratch),
                     }
@@ -111,16 +112,18 @@ struct Lines {
     start: usize,
     count: usize,
     tiles: usize,
+    /// By how many bits columns are shifted to those of the stored voxels.
+    shift: usize,
 }
 
 impl Lines {
-    fn new(region: &Region, border: usize, width: usize) -> Self {
+    fn new(region: &Region, border: usize, width: usize, shift: usize) -> Self {
         let tiles = region.columns.len();
         let columns = TILE * tiles + 2 * border;
         let before = border.saturating_sub(TILE * region.columns.start);
         let start = (TILE * region.columns.start + before) - border;
         let count = (width - start).min(columns - before);
-        Self { stride: columns * BLOCK, before, start, count, tiles }
+        Self { stride: columns * BLOCK, before, start, count, tiles, shift }
     }
 
     /// Transforms the columns of `N` rows; a row that is a null pointer is zero.
@@ -143,7 +146,7 @@ impl Lines {
             }
             let inside = from.iter().all(|row| !row.is_null());
             for column in 0..self.count {
-                let x = (self.start + column) * BLOCK;
+                let x = ((self.start + column) >> self.shift) * BLOCK;
                 let mut values = [zero; N];
                 for (value, &row) in values.iter_mut().zip(&from) {
                     if inside || !row.is_null() {

@@ -80,7 +80,8 @@ impl Multiply<'_> {
 
     /// The kz whose input plane is in the volume, for an output plane of the region.
     fn taps(&self, plane: usize) -> Range<usize> {
-        self.inside.start.saturating_sub(plane)..(self.inside.end - plane).min(3)
+        let depth = self.weights.depth();
+        self.inside.start.saturating_sub(plane)..(self.inside.end - plane).min(depth)
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{
 /// `U = G g Gᵀ` of all weights: `[point][group of output blocks][kz][input channel][block][16]`.
 pub(crate) struct Transformed {
     pub(crate) values: Buffer,
+    /// Planes of the weights of a pair of channels: three, or one.
+    depth: usize,
     /// Input channels.
     channels: usize,
     /// Output blocks, and how many make a group.
@@ -22,16 +24,21 @@ pub(crate) struct Transformed {
 }
 
 impl Transformed {
-    /// Room for weights of `channels` input channels and `blocks` output blocks, of which a kernel
-    /// takes up to `together` at once.
-    pub(crate) fn unfilled(channels: usize, blocks: usize, together: usize) -> Self {
-        let values = Buffer::new(POINTS * Self::point(channels, blocks));
-        Self { values, channels, blocks, together }
+    /// Room for weights of `depth` planes, `channels` input channels and `blocks` output blocks, of
+    /// which a kernel takes up to `together` at once.
+    pub(crate) fn unfilled(depth: usize, channels: usize, blocks: usize, together: usize) -> Self {
+        let values = Buffer::new(POINTS * Self::point(depth, channels, blocks));
+        Self { values, depth, channels, blocks, together }
     }
 
-    fn point(channels: usize, blocks: usize) -> usize {
+    fn point(depth: usize, channels: usize, blocks: usize) -> usize {
         // An odd number of lines: the points of one weight lie in different sets of the cache.
-        ((3 * channels * blocks) | 1) * BLOCK
+        ((depth * channels * blocks) | 1) * BLOCK
+    }
+
+    /// Planes of the weights of a pair of channels.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
     }
 
     /// Groups of output blocks.
@@ -58,10 +65,11 @@ impl Transformed {
     /// Where the sixteen numbers of one output block and input channel are.
     fn place(&self, point: usize, block: usize, tap: usize, channel: usize) -> usize {
         let group = block / self.together;
-        let first = 3 * self.channels * self.first_block(group);
+        let first = self.depth * self.channels * self.first_block(group);
         let in_group = (tap * self.channels + channel) * self.group_blocks(group);
         let block = block - self.first_block(group);
-        point * Self::point(self.channels, self.blocks) + (first + in_group + block) * BLOCK
+        point * Self::point(self.depth, self.channels, self.blocks)
+            + (first + in_group + block) * BLOCK
     }
 }
 
@@ -82,14 +90,17 @@ impl Task for TransformWeights<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         for channel in self.input.first..self.input.first + self.input.count {
-            let lanes = self.weights.lanes::<TAPS>(channel, self.output);
-            for kz in 0..3 {
+            let lanes = match self.layout.depth {
+                1 => [self.weights.lanes::<9>(channel, self.output); 3],
+                _ => self.weights.lanes_in_planes(channel, self.output),
+            };
+            for (kz, lanes) in lanes.iter().enumerate().take(self.layout.depth) {
                 // SAFETY: the caller vouches for the set and for the room, of which no other task
                 // writes these channels.
                 unsafe {
                     let mut g = [[V::splat(0.0); 3]; 3];
                     for (tap, g) in g.as_flattened_mut().iter_mut().enumerate() {
-                        *g = V::load(lanes[9 * kz + tap].as_ptr());
+                        *g = V::load(lanes[tap].as_ptr());
                     }
                     self.store(kz, channel, g);
                 }
