@@ -23,6 +23,8 @@
 //! `skimage.morphology.h_maxima` leaves room for that. H. Edelsbrunner, D. Letscher and
 //! A. Zomorodian (2002), "Topological persistence and simplification", for the joining.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::flood::Neighbours;
@@ -107,7 +109,7 @@ fn maxima(
 ) -> Volume<bool> {
     assert!(u32::try_from(volume.voxels.len()).is_ok(), "2^32 voxels or more");
     let neighbours = Neighbours::new(volume.shape, connectivity);
-    let landscape = Landscape { voxels: &volume.voxels, neighbours };
+    let landscape = Landscape { volume, connectivity, neighbours };
     let mut basins = landscape.looks();
     let peaks = number_basins(&mut basins);
     let top: Vec<f32> = peaks.iter().map(|peak| landscape.value(*peak as usize)).collect();
@@ -122,14 +124,14 @@ fn maxima(
 
 /// The voxels and who their neighbours are.
 struct Landscape<'a> {
-    voxels: &'a [f32],
+    volume: &'a Volume<f32>,
+    connectivity: Connectivity,
     neighbours: Neighbours,
 }
 
 impl Landscape<'_> {
     fn value(&self, voxel: usize) -> f32 {
-        let value = self.voxels[voxel];
-        if value.is_nan() { f32::NEG_INFINITY } else { value }
+        number(self.volume.voxels[voxel])
     }
 
     fn is_above(&self, voxel: usize, other: usize) -> bool {
@@ -139,28 +141,67 @@ impl Landscape<'_> {
 
     /// The highest neighbour of each voxel, or the voxel itself if none is higher.
     fn looks(&self) -> Vec<u32> {
-        let look = |voxel: usize| {
-            let mut highest = voxel;
-            self.neighbours.for_each(voxel, |neighbour| {
-                if self.is_above(neighbour, highest) {
-                    highest = neighbour;
+        let width = self.volume.shape[2].max(1);
+        let mut looks = vec![0; self.volume.voxels.len()];
+        let highest = || vec![0.0_f32; width];
+        looks.par_chunks_mut(width).enumerate().for_each_init(highest, |highest, (row, looks)| {
+            highest.fill(f32::NEG_INFINITY);
+            // In raster order, so that the last of equal ones is what remains.
+            self.for_each_step(row, |columns, others| {
+                let seen = self.volume.voxels[others.clone()].iter().zip(others.start as u32..);
+                let kept = highest[columns.clone()].iter_mut().zip(&mut looks[columns]);
+                for ((highest, look), (value, voxel)) in kept.zip(seen) {
+                    let is_higher = number(*value) >= *highest;
+                    *highest = if is_higher { number(*value) } else { *highest };
+                    *look = if is_higher { voxel } else { *look };
                 }
             });
-            highest as u32
-        };
-        (0..self.voxels.len()).into_par_iter().map(look).collect()
+        });
+        looks
+    }
+
+    /// Calls a function for each step to the neighbours of a row's voxels and to themselves, in
+    /// raster order: with the columns that have such a neighbour, and these neighbours.
+    fn for_each_step(&self, row: usize, mut call: impl FnMut(Range<usize>, Range<usize>)) {
+        let [depth, height, width] = self.volume.shape;
+        let (z, y) = (row / height, row % height);
+        for other_z in z.saturating_sub(1)..(z + 2).min(depth) {
+            for other_y in y.saturating_sub(1)..(y + 2).min(height) {
+                let start = (other_z * height + other_y) * width;
+                let axes = usize::from(other_z != z) + usize::from(other_y != y);
+                if axes < self.connectivity.steps() {
+                    call(1..width, start..start + width - 1);
+                }
+                if axes <= self.connectivity.steps() {
+                    call(0..width, start..start + width);
+                }
+                if axes < self.connectivity.steps() {
+                    call(0..width - 1, start + 1..start + width);
+                }
+            }
+        }
     }
 
     /// The voxels with a higher neighbour in another basin, the highest first.
     fn saddles(&self, basins: &[u32]) -> Vec<u32> {
-        let is_saddle = |voxel: usize| {
-            let mut found = false;
-            self.neighbours.for_each(voxel, |neighbour| {
-                found |= basins[neighbour] != basins[voxel] && self.is_above(neighbour, voxel);
+        let width = self.volume.shape[2].max(1);
+        let voxels = &self.volume.voxels;
+        let mut found = vec![false; basins.len()];
+        found.par_chunks_mut(width).enumerate().for_each(|(row, found)| {
+            self.for_each_step(row, |columns, others| {
+                let own = row * width + columns.start..row * width + columns.end;
+                let is_later = others.start > own.start;
+                let pairs = voxels[own.clone()].iter().zip(&voxels[others.clone()]);
+                let basins = basins[own].iter().zip(&basins[others]);
+                for ((found, (value, other)), (basin, beside)) in
+                    found[columns].iter_mut().zip(pairs).zip(basins)
+                {
+                    let (value, other) = (number(*value), number(*other));
+                    let is_above = (other > value) | ((other == value) & is_later);
+                    *found |= (basin != beside) & is_above;
+                }
             });
-            found
-        };
-        let found: Vec<bool> = (0..basins.len()).into_par_iter().map(is_saddle).collect();
+        });
         let mut saddles = Vec::with_capacity(found.iter().filter(|found| **found).count());
         saddles.extend((0..).zip(&found).filter(|(_, found)| **found).map(|(voxel, _)| voxel));
         let value = |voxel: &u32| self.value(*voxel as usize);
@@ -187,6 +228,11 @@ impl Landscape<'_> {
         let lowest = (0..basins.len()).into_par_iter().map(|voxel| self.value(voxel));
         islands.finish(lowest.reduce(|| f32::INFINITY, f32::min))
     }
+}
+
+/// A NaN is lower than all numbers.
+fn number(value: f32) -> f32 {
+    value.max(f32::NEG_INFINITY)
 }
 
 /// Turns where each voxel looks into the number of its basin; the peaks in their order.
