@@ -148,14 +148,16 @@ impl Landscape<'_> {
             highest.fill(f32::NEG_INFINITY);
             // In raster order, so that the last of equal ones is what remains.
             self.for_each_step(row, |columns, others| {
-                let seen = self.volume.voxels[others.clone()].iter().zip(others.start as u32..);
+                let step = (others.start as u32).wrapping_sub(columns.start as u32);
                 let kept = highest[columns.clone()].iter_mut().zip(&mut looks[columns]);
-                for ((highest, look), (value, voxel)) in kept.zip(seen) {
-                    let is_higher = number(*value) >= *highest;
-                    *highest = if is_higher { number(*value) } else { *highest };
-                    *look = if is_higher { voxel } else { *look };
+                for ((highest, look), value) in kept.zip(&self.volume.voxels[others]) {
+                    let value = number(*value);
+                    let is_higher = value >= *highest;
+                    *highest = if is_higher { value } else { *highest };
+                    *look = if is_higher { step } else { *look };
                 }
             });
+            looks.iter_mut().zip(0..).for_each(|(look, x)| *look = look.wrapping_add(x));
         });
         looks
     }
