@@ -117,6 +117,7 @@ def references(folder):
         "distance": lambda: ndi.distance_transform_edt(mask),
         "maxima, ball of 10": lambda: peaks(distance, mask, 10),
         "maxima, ball of 15": lambda: peaks(distance, mask, 15),
+        "h-maxima": lambda: morphology.h_maxima(distance, 1.0),
         "components, seeds": lambda: measure.label(read["seeds"]),
         "components, mask": lambda: measure.label(mask),
         "watershed": lambda: segmentation.watershed(-distance, markers, mask=mask),

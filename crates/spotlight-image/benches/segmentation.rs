@@ -23,7 +23,9 @@ use spotlight_image::label::{
     remove_small_objects,
 };
 use spotlight_image::resample::{Resize, rescale};
-use spotlight_image::segment::{Peaks, Watershed, cleanup, local_maxima_in, segment, watershed};
+use spotlight_image::segment::{
+    Peaks, Watershed, cleanup, h_maxima, local_maxima_in, segment, watershed,
+};
 use spotlight_image::simulate::{Simulation, simulate};
 use spotlight_image::{Border, Volume};
 
@@ -163,6 +165,8 @@ fn steps<'a>(inputs: &'a Inputs, options: &'a Watershed) -> Vec<Step<'a>> {
     add("distance", half, Box::new(transform));
     add("maxima, ball of 10", half, Box::new(move || Output::Places(ball(10)(distance, mask))));
     add("maxima, ball of 15", half, Box::new(move || Output::Places(ball(15)(distance, mask))));
+    let rising = || Output::Mask(h_maxima(distance, 1.0, Connectivity::Corners));
+    add("h-maxima", half, Box::new(rising));
     let number = |mask| Output::Labels(components(mask, Connectivity::Corners));
     add("components, seeds", half, Box::new(move || number(&inputs.seeds)));
     add("components, mask", half, Box::new(move || number(mask)));

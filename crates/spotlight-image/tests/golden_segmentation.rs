@@ -20,7 +20,7 @@ use spotlight_image::label::{
 };
 use spotlight_image::resample::{Resize, rescale};
 use spotlight_image::segment::{
-    Cleanup, Peaks, Watershed, cleanup, local_maxima, local_maxima_in, split, watershed,
+    Cleanup, Peaks, Watershed, cleanup, h_maxima, local_maxima, local_maxima_in, split, watershed,
 };
 use spotlight_image::{Border, Region, Shape, Volume};
 
@@ -41,6 +41,7 @@ fn golden_segmentation() {
             "skimage.measure.label" => check_components(case),
             "skimage.filters.median" | "scipy.ndimage.median_filter" => check_median(case),
             "skimage.feature.peak_local_max" => check_peaks(case),
+            "skimage.morphology.h_maxima" => check_h_maxima(case),
             "skimage.morphology.remove_small_holes" => check_small_holes(case),
             "skimage.morphology.remove_small_objects" => check_small_objects(case),
             "cubic.segmentation.segment_utils.segment_watershed" => check_split(case),
@@ -261,6 +262,27 @@ fn check_peaks(case: &Case) {
     let found: Vec<f64> = peaks.iter().flatten().map(|index| *index as f64).collect();
     assert_eq!(found, case.expected("coordinates").to_f64());
     case.check_scalar("n", peaks.len() as f64);
+}
+
+fn check_h_maxima(case: &Case) {
+    only_params(case, &["connectivity", "heights"]);
+    let connectivity = connectivity(case.param("connectivity"));
+    let mut names = Vec::new();
+    for (input, heights) in case.param("heights").as_object().unwrap() {
+        let volume = volume_f32(&case.input(input));
+        let mut check = |name: String, height: f64| {
+            check_mask(case, &name, &h_maxima(&volume, height, connectivity));
+            names.push(name);
+        };
+        for (i, height) in heights.as_array().unwrap().iter().enumerate() {
+            check(format!("{input}_{i}"), number(height));
+        }
+        check(format!("{input}_local"), 0.0);
+    }
+    names.sort_unstable();
+    let mut expected = case.expected_arrays();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
 }
 
 fn check_small_holes(case: &Case) {

@@ -79,13 +79,13 @@ pub fn watershed(
 }
 
 /// The steps to the neighbours of a voxel, the nearest first, then in raster order.
-struct Neighbours {
+pub(super) struct Neighbours {
     shape: [usize; 3],
     steps: Vec<([isize; 3], isize)>,
 }
 
 impl Neighbours {
-    fn new(shape: [usize; 3], connectivity: Connectivity) -> Self {
+    pub(super) fn new(shape: [usize; 3], connectivity: Connectivity) -> Self {
         let mut steps = Vec::new();
         for z in -1..=1_isize {
             for y in -1..=1_isize {
@@ -101,7 +101,7 @@ impl Neighbours {
         Self { shape, steps }
     }
 
-    fn for_each(&self, voxel: usize, mut call: impl FnMut(usize)) {
+    pub(super) fn for_each(&self, voxel: usize, mut call: impl FnMut(usize)) {
         let [depth, height, width] = self.shape;
         let (row, x) = (voxel / width, voxel % width);
         let (z, y) = (row / height, row % height);

@@ -20,14 +20,17 @@
 
 mod cleanup;
 mod flood;
+mod h_maxima;
 mod peaks;
 mod tune;
 
 pub use cleanup::{Cleanup, cleanup};
 pub use flood::watershed;
+pub use h_maxima::{distinct_h_maxima, h_maxima};
 pub use peaks::{Peaks, local_maxima, local_maxima_in};
 pub use tune::{Example, Grid, Trial, rank_trials, trial_scores, tune};
 
+use peaks::inner;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::{Clahe, Footprint, clahe, dilate, distance_transform, median_cube, stretch};
@@ -60,6 +63,9 @@ pub struct Watershed {
     pub hole_voxels: usize,
     /// Radius of the ball in which a seed is the place furthest from the background.
     pub ball_radius: usize,
+    /// Above 0, seeds are the [`distinct_h_maxima`] of the distance with this height in
+    /// voxels, in place of those by the ball; 0 for the ball.
+    pub seed_height: f64,
     /// Seeds grow by a ball of this radius, so that neighbours become one; 0 for none.
     pub seed_dilation: usize,
     /// Seeds this near to the edge of the stack do not count; 1 is the outermost voxel.
@@ -83,6 +89,7 @@ impl Default for Watershed {
             // A ball of 20 voxels across, by CellProfiler's rule.
             hole_voxels: 4189,
             ball_radius: 10,
+            seed_height: 0.0,
             seed_dilation: 1,
             seed_margin: 1,
             connectivity: Connectivity::Faces,
@@ -172,6 +179,10 @@ pub fn foreground(prepared: &Volume<f32>, options: &Watershed) -> Volume<bool> {
 /// A piece of the mask without a seed gets none: one that lies in the margin, and a mask
 /// that covers the whole volume. (`cubic`'s `segment_watershed`.)
 ///
+/// With a [`seed_height`](Watershed::seed_height), seeds are the places from where the way to
+/// any place further from the background comes nearer to it by that many voxels. A piece of
+/// the mask that reaches less far than that from the background has no seed.
+///
 /// # Examples
 ///
 /// ```
@@ -199,6 +210,20 @@ pub fn split(mask: &Volume<bool>, options: &Watershed) -> Volume<u32> {
 
 /// The numbered seeds of a mask with its distance to the background.
 fn seeds(distance: &Volume<f32>, mask: &Volume<bool>, options: &Watershed) -> Volume<u32> {
+    let seeds = if options.seed_height > 0.0 {
+        high_seeds(distance, options)
+    } else {
+        seeds_in_ball(distance, mask, options)
+    };
+    let grown = match options.seed_dilation {
+        0 => seeds,
+        radius => dilate(&seeds, &Footprint::ball(radius)),
+    };
+    components(&grown, Connectivity::Corners)
+}
+
+/// The places furthest from the background in a ball around them.
+fn seeds_in_ball(distance: &Volume<f32>, mask: &Volume<bool>, options: &Watershed) -> Volume<bool> {
     let peaks = Peaks {
         footprint: Footprint::ball(options.ball_radius),
         margin: options.seed_margin,
@@ -209,9 +234,18 @@ fn seeds(distance: &Volume<f32>, mask: &Volume<bool>, options: &Watershed) -> Vo
         let offset = seeds.offset(place);
         seeds.voxels[offset] = true;
     }
-    let grown = match options.seed_dilation {
-        0 => seeds,
-        radius => dilate(&seeds, &Footprint::ball(radius)),
-    };
-    components(&grown, Connectivity::Corners)
+    seeds
+}
+
+/// The maxima of the distance that rise by the height.
+fn high_seeds(distance: &Volume<f32>, options: &Watershed) -> Volume<bool> {
+    // As for the ball, voxels in the margin are no part of the mask, and nor is one that has
+    // no background. Where the distance is 0 no maximum is: that is the background.
+    let inner = inner(distance.shape, options.seed_margin);
+    let mut known = distance.crop(inner);
+    known.voxels.iter_mut().filter(|d| !d.is_finite()).for_each(|d| *d = 0.0);
+    let mut hills = Volume::filled(distance.shape, 0.0);
+    hills.paste(inner.start, &known);
+    drop(known);
+    distinct_h_maxima(&hills, options.seed_height, Connectivity::Corners)
 }

@@ -100,7 +100,7 @@ where
 }
 
 /// The volume without its margin.
-fn inner(shape: Shape, margin: usize) -> Region {
+pub(super) fn inner(shape: Shape, margin: usize) -> Region {
     let margins = shape.map(|length| if length == 1 { 0 } else { margin.min(length) });
     let length = |axis: usize| shape[axis].saturating_sub(2 * margins[axis]);
     Region { start: margins, shape: std::array::from_fn(length) }

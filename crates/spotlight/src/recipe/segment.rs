@@ -170,6 +170,11 @@ impl Sections for SegmentRecipe {
             ),
             (self.watershed.median_size % 2 == 1, "watershed.median_size", "odd; 1 is no median"),
             (
+                self.watershed.seed_height.is_finite() && self.watershed.seed_height >= 0.0,
+                "watershed.seed_height",
+                "0 or above; 0 is for seeds by the ball",
+            ),
+            (
                 (2..=65_536).contains(&self.watershed.threshold_bins),
                 "watershed.threshold_bins",
                 "2 to 65536",
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_written_recipe_reads_back_the_same() {
-        let text = "[watershed]\nball_radius = 7\nconnectivity = \"corners\"\n\
+        let text = "[watershed]\nball_radius = 7\nseed_height = 1.5\nconnectivity = \"corners\"\n\
                     [cleanup]\nmax_object_voxels = 0\n";
         for text in ["", text, "[grid]\nrule = \"scale\"\nscale = [1, 0.5, 0.5]"] {
             let recipe = read(text).unwrap();
@@ -220,6 +225,9 @@ mod tests {
         check_error("[watershed]\nconnectivity = \"8\"", "faces");
         check_error("[grid]\nscale = [1.0, 1.0, 1.0]", "scale");
         check_error("[grid]\nrule = \"scale\"\nspacing_um = [1.0, 1.0, 1.0]", "spacing_um");
+        check_error("[watershed]\nseed_height = -0.5", "watershed.seed_height must be 0 or above");
+        check_error("[watershed]\nseed_height = nan", "watershed.seed_height must be 0 or above");
+        check_error("[watershed]\nseed_height = inf", "watershed.seed_height must be 0 or above");
         check_error("[cleanup]\nmin_object_voxels = -1", "not below 0");
         check_error("[watershed]\nstretch_percent = [99.0, 1.0]", "the first below the second");
     }
