@@ -10,7 +10,8 @@ pub mod section;
 
 use spotlight_image::Volume;
 
-use canvas::{Colour, Frame, Picture, TextSize};
+pub use canvas::{Colour, Frame};
+use canvas::{Picture, TextSize};
 use section::{Section, fit, xy, xz};
 
 const BACKGROUND: Colour = [18, 20, 24];

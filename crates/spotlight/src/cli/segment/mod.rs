@@ -1,6 +1,7 @@
 //! `spotlight segment`: finds the nuclei of fluorescence stacks, measured or predicted.
 
 mod options;
+mod preview;
 mod run;
 
 pub use options::{Method, Options};

@@ -55,6 +55,9 @@ pub struct Options {
     /// Write the labels on the grid they were found on, not on that of the stack
     #[arg(long)]
     pub keep_grid: bool,
+    /// Write a picture (PNG) with the outlines of the nuclei beside each label image
+    #[arg(long)]
+    pub preview: bool,
     /// Memory that staining with --model may take
     #[arg(long, value_name = "AMOUNT", default_value = "4GiB", value_parser = values::bytes)]
     pub memory: u64,

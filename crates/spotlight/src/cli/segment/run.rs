@@ -14,6 +14,7 @@ use spotlight_io::{Selection, atomic, read_stack};
 use spotlight_learn::predict::{PredictOptions, Predictor};
 
 use super::options::Options;
+use super::preview;
 use crate::cli::jobs::{self, Job, Request, Role};
 use crate::cli::labels::write_labels;
 use crate::cli::{Context, failure, stacks, values};
@@ -111,9 +112,14 @@ impl Segmenter<'_> {
 
         let before = Instant::now();
         let (labels, labels_um) = labels(&image, spacing_um, &chain, self.options.keep_grid);
-        drop(image);
         let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
+        if self.options.preview {
+            let path = record_path(&job.output).with_extension("png");
+            let shown = on_grid(&labels, image.shape);
+            preview::write(&path, &image, &shown, spacing_um, self.options.overwrite)?;
+        }
+        drop(image);
         write_labels(&job.output, labels, labels_um, self.options.overwrite)?;
         let result = Segmented {
             input: job.input.clone(),
