@@ -334,6 +334,28 @@ fn wrong_use_is_told_in_a_sentence() {
     assert!(!out.exists());
 }
 
+#[test]
+fn a_stack_stained_first_is_segmented_as_its_stain() {
+    let stacks = Stacks::simulated(1);
+    let (signal, model) = (stacks.path("0_bf.ome.tif"), stacks.path("model.safetensors"));
+    let run = |words: &[&str], paths: &[&Path]| {
+        let output = Command::new(cargo_bin("spotlight")).args(words).args(paths).output();
+        succeeds(&output.unwrap())
+    };
+    let checkpoint = testdata("golden/fnet/depth1_mult3/model_initial.p");
+    run(&["import", "-o"], &[&model, &checkpoint]);
+    let stain = stacks.path("stain.ome.tif");
+    run(&["predict", "-o"], &[&stain, &model, &signal]);
+    let words = settings([1.0; 3], &["cellpose.cellprob_threshold=-1"]);
+    let with_model = [&words[..], &["--model".into(), model.display().to_string()]].concat();
+    let [one, two] = ["one.tif", "two.tif"].map(|name| stacks.path(name));
+    succeeds(&segment(&signal, Some(&weights()), &one, &with_model));
+    succeeds(&segment(&stain, Some(&weights()), &two, &words));
+    let labels = read_labels(&one).unwrap().volume;
+    assert!(labels.voxels.iter().any(|label| *label > 0), "the network finds objects");
+    assert!(labels == read_labels(&two).unwrap().volume);
+}
+
 /// The full network is too large for the repository, and its weights here are random.
 #[test]
 #[allow(clippy::print_stdout, reason = "says what was not tested")]
