@@ -133,7 +133,8 @@ pub fn segment(volume: &Volume<f32>, options: &Watershed) -> Volume<u32> {
     cleanup(&split(&mask, options), &options.cleanup)
 }
 
-/// Stretches, equalises and reduces a stack: the steps before the median.
+/// Stretches, equalises and reduces a stack: the steps before the median. One that has a single
+/// value between the percentiles of the stretch becomes 0 everywhere.
 ///
 /// # Panics
 ///
@@ -146,8 +147,13 @@ pub fn prepare(volume: &Volume<f32>, options: &Watershed) -> Volume<f32> {
         std::array::from_fn(|axis| (volume.shape[axis] / options.clahe_divisors[axis]).max(1));
     let equalisation =
         Clahe { tile: Some(tile), clip_limit: options.clahe_clip_limit, bins: options.clahe_bins };
-    let equalised = clahe(stretch(volume, options.stretch_percent), &equalisation);
-    resize_owned(equalised, reduced_shape(volume.shape, options.scale), &Resize::default())
+    let stretched = stretch(volume, options.stretch_percent);
+    let shape = reduced_shape(volume.shape, options.scale);
+    if stretched.voxels.iter().all(|voxel| *voxel <= 0.0) {
+        // Of a stack of one value, equalisation would make the rounding of its own weights.
+        return Volume::filled(shape, 0.0);
+    }
+    resize_owned(clahe(stretched, &equalisation), shape, &Resize::default())
 }
 
 /// The shape of the grid that a stack is segmented on; an axis of one voxel stays as it is.

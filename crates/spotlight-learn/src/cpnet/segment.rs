@@ -225,7 +225,16 @@ pub fn stack_flows(
     if inner.contains(&0) {
         let problem = format!(
             "resized for the network, its {shape:?} voxels (z, y, x) become {inner:?}: \
-             give a smaller diameter, or another anisotropy"
+             give a smaller diameter, or planes that are further apart"
+        );
+        return fault(&problem);
+    }
+    if let Some(needed) = too_large(inner, options).filter(|_| inner != shape) {
+        let allowed = options.run.memory_bytes;
+        let problem = format!(
+            "resized for the network, its {shape:?} voxels (z, y, x) become {inner:?}, which takes \
+             {needed:.0} bytes with flows and logits, and Cellpose may use {allowed}: \
+             give a larger diameter, allow more memory, or crop the stack"
         );
         return fault(&problem);
     }
@@ -253,6 +262,15 @@ fn network_shape(network: &Cpnet, shape: Shape, options: &CellposeOptions) -> Sh
     }
     let [_, height, width] = scaled_shape(shape, rescale, 1.0);
     [shape[0], height, width]
+}
+
+/// The bytes of an image of this shape with its flows and logits, if they are more than all memory
+/// that is allowed: then it must not even be made. In f64, as they may be more than a u64 counts.
+fn too_large(shape: Shape, options: &CellposeOptions) -> Option<f64> {
+    let volumes = if options.do_3d { 5.0 } else { 4.0 };
+    let voxels: f64 = shape.iter().map(|side| *side as f64).product();
+    let needed = voxels * volumes * size_of::<f32>() as f64;
+    (needed > options.run.memory_bytes as f64).then_some(needed)
 }
 
 /// The network's image.

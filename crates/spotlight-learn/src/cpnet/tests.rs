@@ -288,6 +288,11 @@ fn stacks_that_cannot_be_segmented_are_named() {
     let large = CellposeOptions { diameter: Some(1000.0), ..default() };
     let error = segmented(1, stack([2, 20, 20]), &large).unwrap_err();
     assert!(error.contains("become [0, 0, 0]") && error.contains("smaller diameter"), "{error}");
+    for diameter in [1e-3, 1e-300] {
+        let small = CellposeOptions { diameter: Some(diameter), ..default() };
+        let error = segmented(1, stack([2, 20, 20]), &small).unwrap_err();
+        assert!(error.contains("Cellpose may use") && error.contains("larger diameter"), "{error}");
+    }
     for options in [
         CellposeOptions { diameter: Some(0.0), ..default() },
         CellposeOptions { anisotropy: f64::INFINITY, ..default() },

@@ -5,12 +5,14 @@
 //! | recipe | of | sections |
 //! |---|---|---|
 //! | [`RunRecipe`] | `spotlight train` | network, prepare, sample, loss, train; data, split |
-//! | [`SegmentRecipe`] | `spotlight segment` | watershed, cleanup; grid |
+//! | [`SegmentRecipe`] | `spotlight segment` | grid, prepare, watershed, cellpose, cleanup |
 
+mod cellpose;
 mod run;
 mod segment;
 mod settings;
 
+pub use cellpose::CellposeSettings;
 pub use run::{DataOptions, RunRecipe, SeededSplit, SplitOptions};
 pub use segment::{GridOptions, GridScale, GridSpacing, SegmentRecipe};
 pub use settings::{Setting, assignment, read_settings};

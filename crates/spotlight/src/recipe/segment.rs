@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use spotlight_image::segment::{Cleanup, Watershed};
 use toml::{Table, Value};
 
+use super::cellpose::CellposeSettings;
 use super::settings::{Sections, Setting, section};
 use crate::cli::wrong_use;
 
@@ -13,9 +14,18 @@ use crate::cli::wrong_use;
 pub struct SegmentRecipe {
     /// The grid that nuclei are found on.
     pub grid: GridOptions,
-    /// The chain up to its cleanup. `scale` is not a setting: it follows from the grid.
+    /// The watershed, with the preparation and the cleanup of both methods. `scale` is not a
+    /// setting: it follows from the grid.
     pub watershed: Watershed,
+    /// Cellpose, in place of the watershed.
+    pub cellpose: CellposeSettings,
 }
+
+/// The settings of [`Watershed`] that make the section `[prepare]`.
+const PREPARE: [&str; 4] = ["stretch_percent", "clahe_divisors", "clahe_clip_limit", "clahe_bins"];
+
+/// Sides of voxels that differ by no more than this share are equal: voxel sizes are often rounded.
+const EQUAL_SIDES: f64 = 0.01;
 
 /// The grid that nuclei are found on: all sizes of the recipe are in its voxels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -113,6 +123,32 @@ impl SegmentRecipe {
         };
         Some(Watershed { scale, ..self.watershed.clone() })
     }
+
+    /// How many times a voxel of the grid is longer along z than along y and x, for a stack with
+    /// voxels of this size in µm; 1 if the sides are equal, or neither stack nor recipe tells.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spotlight::recipe::{GridOptions, GridScale, SegmentRecipe};
+    ///
+    /// let mut recipe = SegmentRecipe::default();
+    /// assert_eq!(recipe.anisotropy(Some([0.3, 0.1, 0.1])), 1.0);
+    /// recipe.grid = GridOptions::Scale(GridScale { scale: [1.0; 3] });
+    /// assert!((recipe.anisotropy(Some([0.3, 0.1, 0.1])) - 3.0).abs() < 1e-12);
+    /// ```
+    #[must_use]
+    pub fn anisotropy(&self, spacing_um: Option<[f64; 3]>) -> f64 {
+        let [z, y, x] = match (&self.grid, spacing_um) {
+            (GridOptions::Spacing(grid), _) => grid.spacing_um,
+            (GridOptions::Scale(grid), Some(from)) => {
+                std::array::from_fn(|axis| from[axis] / grid.scale[axis])
+            }
+            (GridOptions::Scale(_), None) => return 1.0,
+        };
+        let ratio = z / (y * x).sqrt();
+        if (ratio - 1.0).abs() <= EQUAL_SIDES { 1.0 } else { ratio }
+    }
 }
 
 impl Sections for SegmentRecipe {
@@ -129,9 +165,12 @@ impl Sections for SegmentRecipe {
         let mut watershed = Table::try_from(&self.watershed)?;
         watershed.remove("scale");
         let cleanup = watershed.remove("cleanup");
+        let prepare = PREPARE.iter().filter_map(|key| watershed.remove_entry(*key)).collect();
         let mut table = Table::new();
         table.insert("grid".to_owned(), Value::try_from(&self.grid)?);
+        table.insert("prepare".to_owned(), Value::Table(prepare));
         table.insert("watershed".to_owned(), Value::Table(watershed));
+        table.insert("cellpose".to_owned(), Value::try_from(&self.cellpose)?);
         table.extend(cleanup.map(|cleanup| ("cleanup".to_owned(), cleanup)));
         Ok(table)
     }
@@ -140,8 +179,11 @@ impl Sections for SegmentRecipe {
         let mut table = table.clone();
         let grid = section(&mut table, "grid")?;
         let cleanup: Cleanup = section(&mut table, "cleanup")?;
-        let watershed: Watershed = section(&mut table, "watershed")?;
-        Ok(Self { grid, watershed: Watershed { cleanup, ..watershed } })
+        let cellpose = section(&mut table, "cellpose")?;
+        let mut watershed: Table = section(&mut table, "watershed")?;
+        watershed.extend(section::<Table>(&mut table, "prepare")?);
+        let watershed: Watershed = watershed.try_into()?;
+        Ok(Self { grid, watershed: Watershed { cleanup, ..watershed }, cellpose })
     }
 
     fn finish(self) -> Result<Self> {
@@ -154,20 +196,16 @@ impl Sections for SegmentRecipe {
             (sizes.iter().all(|size| size.is_finite() && *size > 0.0), name, "above 0"),
             (
                 0.0 <= low && low < high && high <= 100.0,
-                "watershed.stretch_percent",
+                "prepare.stretch_percent",
                 "two percentages, the first below the second",
             ),
-            (clahe_divisors.iter().all(|n| *n > 0), "watershed.clahe_divisors", "above 0"),
+            (clahe_divisors.iter().all(|n| *n > 0), "prepare.clahe_divisors", "above 0"),
             (
                 self.watershed.clahe_clip_limit > 0.0,
-                "watershed.clahe_clip_limit",
+                "prepare.clahe_clip_limit",
                 "above 0, such as 0.015",
             ),
-            (
-                (2..=16_384).contains(&self.watershed.clahe_bins),
-                "watershed.clahe_bins",
-                "2 to 16384",
-            ),
+            ((2..=16_384).contains(&self.watershed.clahe_bins), "prepare.clahe_bins", "2 to 16384"),
             (self.watershed.median_size % 2 == 1, "watershed.median_size", "odd; 1 is no median"),
             (
                 self.watershed.seed_height.is_finite() && self.watershed.seed_height >= 0.0,
@@ -182,7 +220,7 @@ impl Sections for SegmentRecipe {
         ];
         match rules.iter().find(|(kept, _, _)| !kept) {
             Some((_, name, rule)) => Err(wrong_use(format!("{name} must be {rule}"), "")),
-            None => Ok(self),
+            None => self.cellpose.check().map(|()| self),
         }
     }
 }
@@ -201,11 +239,14 @@ mod tests {
     fn a_written_recipe_reads_back_the_same() {
         let text = "[watershed]\nball_radius = 7\nseed_height = 1.5\nconnectivity = \"corners\"\n\
                     [cleanup]\nmax_object_voxels = 0\n";
-        for text in ["", text, "[grid]\nrule = \"scale\"\nscale = [1, 0.5, 0.5]"] {
+        let cellpose = "[prepare]\nclahe_bins = 64\n[cellpose]\ndiameter = 0\ndo_3d = false\n";
+        for text in ["", text, cellpose, "[grid]\nrule = \"scale\"\nscale = [1, 0.5, 0.5]"] {
             let recipe = read(text).unwrap();
             assert_eq!(read(&recipe.to_toml().unwrap()).unwrap(), recipe);
         }
-        assert_eq!(read("").unwrap().watershed, Watershed::default());
+        assert_eq!(read("").unwrap(), SegmentRecipe::default());
+        let recipe = read(cellpose).unwrap();
+        assert_eq!((recipe.watershed.clahe_bins, recipe.cellpose.diameter), (64, 0.0));
         assert_eq!(read(text).unwrap().watershed.cleanup.max_object_voxels, 0);
     }
 
@@ -229,6 +270,44 @@ mod tests {
         check_error("[watershed]\nseed_height = nan", "watershed.seed_height must be 0 or above");
         check_error("[watershed]\nseed_height = inf", "watershed.seed_height must be 0 or above");
         check_error("[cleanup]\nmin_object_voxels = -1", "not below 0");
-        check_error("[watershed]\nstretch_percent = [99.0, 1.0]", "the first below the second");
+        check_error("[prepare]\nstretch_percent = [99.0, 1.0]", "the first below the second");
+        check_error("[watershed]\nclahe_bins = 9", "did you mean prepare.clahe_bins?");
+        check_error("[prepare]\nball_radius = 9", "did you mean watershed.ball_radius?");
+    }
+
+    #[test]
+    fn wrong_settings_of_cellpose_are_refused() {
+        for (text, words) in [
+            ("diameter = -3", "cellpose.diameter must be a number above 0; 0 is that of the model"),
+            ("diameter = nan", "cellpose.diameter must be a number above 0"),
+            ("diameter = \"large\"", "cellpose.diameter is \"large\", it must be a number"),
+            ("median_size = 2", "cellpose.median_size must be odd"),
+            ("percentiles = [99, 1]", "cellpose.percentiles is 99, 1, it must be two rising"),
+            ("percentiles = [1]", "it must be a list of 2, each a number"),
+            ("cellprob_threshold = inf", "cellpose.cellprob_threshold is inf"),
+            ("stitch_threshold = 2", "cellpose.stitch_threshold is 2, it must be between 0 and 1"),
+            ("tile_overlap = 0.9", "cellpose.tile_overlap is 0.9"),
+            ("tile_size = 100", "cellpose.tile_size is 100, it must be a multiple of 16"),
+            ("tile_size = 1_000_000_000", "cellpose.tile_size must be at most"),
+            ("batch_size = 0", "cellpose.batch_size is 0, it must be at least 1"),
+            ("min_size = -1", "not below 0"),
+            ("anisotropy = 2", "no setting cellpose.anisotropy"),
+        ] {
+            check_error(&format!("[cellpose]\n{text}"), words);
+        }
+    }
+
+    #[test]
+    fn anisotropy_follows_from_the_grid() {
+        let of = |text: &str, spacing_um| read(text).unwrap().anisotropy(spacing_um);
+        let check = |text: &str, spacing_um, expected: f64| {
+            assert!((of(text, spacing_um) - expected).abs() < 1e-9, "{text}");
+        };
+        check("[grid]\nspacing_um = [1.2, 0.6, 0.6]", Some([0.3; 3]), 2.0);
+        let scale = "[grid]\nrule = \"scale\"\nscale = [1, 0.5, 0.5]";
+        check(scale, Some([0.29, 0.108, 0.108]), 0.29 / 0.216);
+        check(scale, None, 1.0);
+        // Sides that are equal but for their last figures.
+        assert_eq!(of(scale, Some([0.4334, 0.2167, 0.21671])).to_bits(), 1.0_f64.to_bits());
     }
 }

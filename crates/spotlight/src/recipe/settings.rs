@@ -223,7 +223,8 @@ fn type_of(example: &Value) -> String {
         Value::Boolean(_) => "true or false".to_owned(),
         Value::Array(values) => {
             let each = values.first().map(type_of).unwrap_or_default();
-            format!("a list of {} for z, y, x, each {each}", values.len())
+            let axes = if values.len() == 3 { " for z, y, x" } else { "" };
+            format!("a list of {}{axes}, each {each}", values.len())
         }
         _ => "a word in quotation marks".to_owned(),
     }

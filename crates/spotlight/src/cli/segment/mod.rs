@@ -1,5 +1,6 @@
 //! `spotlight segment`: finds the nuclei of fluorescence stacks, measured or predicted.
 
+mod cellpose;
 mod options;
 mod preview;
 mod run;

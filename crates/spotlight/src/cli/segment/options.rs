@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use spotlight_io::Channel;
 use spotlight_io::manifest::Split;
 
-use crate::cli::values;
+use crate::cli::{values, wrong_use};
 use crate::recipe::{SegmentRecipe, assignment, read_settings};
 
 const EXAMPLES: &str = "\
@@ -16,7 +16,9 @@ Examples:
   spotlight segment dna.tif -o nuclei.ome.tif --spacing 0.29,0.108,0.108
   spotlight segment brightfield.tif -o labels --model run      stain it first
   spotlight segment --manifest manifest.csv --split test -o labels -c tuned.toml
-  spotlight segment dna.tif -o labels --set watershed.ball_radius=7";
+  spotlight segment dna.tif -o labels --set watershed.ball_radius=7
+  spotlight segment dna.tif -o labels --method cellpose        after spotlight weights fetch
+  spotlight segment dna.tif -o labels --method cellpose --weights my_nuclei_model";
 
 /// The options of `spotlight segment`.
 #[derive(Debug, Args)]
@@ -31,6 +33,9 @@ pub struct Options {
     /// How nuclei are found
     #[arg(long, value_name = "METHOD", default_value = "watershed")]
     pub method: Method,
+    /// Weights of a Cellpose network, a file or the name of fetched ones [default: cellpose-nuclei]
+    #[arg(long, value_name = "FILE|NAME")]
+    pub weights: Option<PathBuf>,
     /// File (TOML) with settings, such as tune writes it
     #[arg(short = 'c', long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
@@ -58,7 +63,7 @@ pub struct Options {
     /// Write a picture (PNG) with the outlines of the nuclei beside each label image
     #[arg(long)]
     pub preview: bool,
-    /// Memory that staining with --model may take
+    /// Memory that staining with --model, and the network of Cellpose, may take
     #[arg(long, value_name = "AMOUNT", default_value = "4GiB", value_parser = values::bytes)]
     pub memory: u64,
     /// Print a summary as JSON in place of the names of the files
@@ -74,6 +79,19 @@ pub struct Options {
 pub enum Method {
     /// Threshold, distance to the background, seeded watershed
     Watershed,
+    /// Cellpose's network on planes of three orientations
+    Cellpose,
+}
+
+impl Method {
+    /// Its name, which is that of its section of the recipe too.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Watershed => "watershed",
+            Self::Cellpose => "cellpose",
+        }
+    }
 }
 
 impl Options {
@@ -81,9 +99,35 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or a setting is wrong.
+    /// If the file cannot be read, or a setting is wrong or that of another method.
     pub fn recipe(&self) -> Result<SegmentRecipe> {
-        recipe(self.recipe.as_deref(), &self.set)
+        let recipe = recipe(self.recipe.as_deref(), &self.set)?;
+        // A file may have both methods; what is said here and now should do something.
+        for other in Method::value_variants().iter().filter(|other| **other != self.method) {
+            let section = format!("{}.", other.name());
+            if let Some(text) = self.set.iter().find(|text| text.trim().starts_with(&section)) {
+                return Err(wrong_use(
+                    format!("--set {text} has no meaning with --method {}", self.method.name()),
+                    format!("leave it out, or choose --method {}", other.name()),
+                ));
+            }
+        }
+        Ok(recipe)
+    }
+
+    /// Refuses weights for a method that has none.
+    ///
+    /// # Errors
+    ///
+    /// If `--weights` is given without `--method cellpose`.
+    pub fn check_weights(&self) -> Result<()> {
+        if self.weights.is_some() && self.method != Method::Cellpose {
+            return Err(wrong_use(
+                "--weights has no meaning without --method cellpose",
+                "add --method cellpose, or leave --weights out",
+            ));
+        }
+        Ok(())
     }
 }
 

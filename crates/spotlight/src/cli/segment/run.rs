@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 use spotlight_engine::Engine;
 use spotlight_image::resample::{Order, Resize, resize};
-use spotlight_image::segment::{Watershed, segment};
+use spotlight_image::segment::segment;
 use spotlight_image::{Shape, Volume};
 use spotlight_io::{Selection, atomic, read_stack};
 use spotlight_learn::predict::{PredictOptions, Predictor};
 
-use super::options::Options;
+use super::cellpose::{Cellpose, Plan};
+use super::options::{Method, Options};
 use super::preview;
 use crate::cli::jobs::{self, Job, Request, Role};
 use crate::cli::labels::write_labels;
@@ -29,6 +30,7 @@ use crate::record::{Started, input_files, peak_memory_bytes, record_path};
 /// When a recipe, a model or a stack cannot be used, or an output is in the way or cannot be
 /// written.
 pub fn run(options: &Options, context: &Context) -> Result<()> {
+    options.check_weights()?;
     let recipe = options.recipe()?;
     let jobs = jobs::plan(&Request {
         inputs: &options.inputs,
@@ -41,9 +43,13 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     })?;
     let model = options.model.as_deref().map(values::model_path);
     let predictor = model.as_deref().map(Predictor::read).transpose()?;
+    let cellpose = match options.method {
+        Method::Watershed => None,
+        Method::Cellpose => Some(Cellpose::read(options.weights.as_deref())?),
+    };
     let engine = context.engine()?;
     jobs::prepare_folders(&jobs, options.overwrite)?;
-    let segmenter = Segmenter { options, recipe, engine, model, predictor };
+    let segmenter = Segmenter { options, recipe, engine, model, predictor, cellpose };
 
     let mut progress = Progress::new(context, "segment", STEPS * jobs.len() as u64);
     let mut results = Vec::with_capacity(jobs.len());
@@ -75,6 +81,13 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
 /// Steps of the bar for one stack.
 const STEPS: u64 = 1000;
 
+/// Part of the bar for staining, where there is a model: the watershed takes seconds where staining
+/// takes minutes, Cellpose about as long.
+const STAINING: [f64; 2] = [0.95, 0.4];
+
+/// Part of the bar at the end of Cellpose's network.
+const NETWORK: f64 = 0.95;
+
 /// What all stacks of a run have in common.
 struct Segmenter<'a> {
     options: &'a Options,
@@ -83,6 +96,8 @@ struct Segmenter<'a> {
     /// The file of the model that stains the stacks first.
     model: Option<PathBuf>,
     predictor: Option<Predictor>,
+    /// The network, where nuclei are found by Cellpose.
+    cellpose: Option<Cellpose>,
 }
 
 /// What became of a stack.
@@ -111,15 +126,30 @@ impl Segmenter<'_> {
         let image = self.stain(image, spacing_um, job, tell)?;
 
         let before = Instant::now();
-        let (labels, labels_um) = labels(&image, spacing_um, &chain, self.options.keep_grid);
+        let plan = Plan {
+            chain,
+            median_size: self.recipe.cellpose.median_size,
+            options: self
+                .recipe
+                .cellpose
+                .options(self.recipe.anisotropy(spacing_um), self.options.memory),
+        };
+        let shape = image.shape;
+        let kept = self.options.preview.then(|| image.clone());
+        let found = self.find(image, job, &plan, tell)?;
+        let (labels, labels_um) = if self.options.keep_grid {
+            let labels_um = spacing_um.map(|from| spacing_on(found.shape, shape, from));
+            (found, labels_um)
+        } else {
+            (on_grid(found, shape), spacing_um)
+        };
         let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
-        if self.options.preview {
+        if let Some(image) = kept {
             let path = record_path(&job.output).with_extension("png");
-            let shown = on_grid(&labels, image.shape);
+            let shown = on_grid(labels.clone(), shape);
             preview::write(&path, &image, &shown, spacing_um, self.options.overwrite)?;
         }
-        drop(image);
         write_labels(&job.output, labels, labels_um, self.options.overwrite)?;
         let result = Segmented {
             input: job.input.clone(),
@@ -128,8 +158,28 @@ impl Segmenter<'_> {
             spacing_um: labels_um,
             seconds,
         };
-        self.write_record(started, job, &result, &chain)?;
+        self.write_record(started, job, &result, &plan)?;
         Ok(result)
+    }
+
+    /// The nuclei of a stack, on the grid of the recipe.
+    fn find(
+        &self,
+        image: Volume<f32>,
+        job: &Job,
+        plan: &Plan,
+        tell: &mut dyn FnMut(f64),
+    ) -> Result<Volume<u32>> {
+        let Some(cellpose) = &self.cellpose else { return Ok(segment(&image, &plan.chain)) };
+        let before = if self.predictor.is_some() { self.staining() } else { 0.0 };
+        let mut tell = |part: f64| tell(before + (NETWORK - before) * part);
+        let name = job.input.display().to_string();
+        cellpose.segment(&self.engine, image, &name, plan, &mut tell)
+    }
+
+    /// Part of the bar at the end of staining.
+    fn staining(&self) -> f64 {
+        STAINING[usize::from(self.cellpose.is_some())]
     }
 
     /// The stain of a stack, on its own grid; the stack itself where there is no model.
@@ -146,8 +196,8 @@ impl Segmenter<'_> {
         }
         let settings =
             PredictOptions { memory_bytes: self.options.memory, ..PredictOptions::default() };
-        // Segmenting takes seconds where staining takes minutes.
-        let mut tell = |done: usize, of: usize| tell(0.95 * done as f64 / of.max(1) as f64);
+        let part = self.staining();
+        let mut tell = |done: usize, of: usize| tell(part * done as f64 / of.max(1) as f64);
         let name = job.input.display().to_string();
         let engine = &self.engine;
         let stain = predictor.predict(engine, image, spacing_um, &name, &settings, &mut tell)?;
@@ -159,18 +209,25 @@ impl Segmenter<'_> {
         started: Started,
         job: &Job,
         result: &Segmented,
-        chain: &Watershed,
+        plan: &Plan,
     ) -> Result<()> {
         let mut record = started.record(&self.engine);
-        let files =
-            [Some(job.input.as_path()), self.model.as_deref(), self.options.recipe.as_deref()];
+        let weights = self.cellpose.as_ref().map(|cellpose| cellpose.weights.as_path());
+        let (model, recipe) = (self.model.as_deref(), self.options.recipe.as_deref());
+        let files = [Some(job.input.as_path()), model, weights, recipe];
         record.inputs = input_files(files.into_iter().flatten())?;
         record.outputs = job.output.file_name().map(PathBuf::from).into_iter().collect();
         record.details = json!({
-            "method": "watershed",
+            "method": self.options.method.name(),
             "channel": job.channel.as_ref().map(ToString::to_string),
             "nuclei": result.nuclei,
-            "scale": chain.scale,
+            "scale": plan.chain.scale,
+            "cellpose": self.cellpose.as_ref().map(|cellpose| json!({
+                "weights": cellpose.weights,
+                "diam_mean": cellpose.network.diameter,
+                "diam_labels": cellpose.network.label_diameter,
+                "options": plan.options,
+            })),
             "spacing_um": result.spacing_um,
             "segmentation_seconds": result.seconds,
             "peak_memory_bytes": peak_memory_bytes(),
@@ -181,28 +238,13 @@ impl Segmenter<'_> {
     }
 }
 
-/// The labels of a stack, on its own grid or on the one they were found on, and their voxel size.
-fn labels(
-    image: &Volume<f32>,
-    spacing_um: Option<[f64; 3]>,
-    chain: &Watershed,
-    keep_grid: bool,
-) -> (Volume<u32>, Option<[f64; 3]>) {
-    let found = segment(image, chain);
-    if keep_grid {
-        let spacing_um = spacing_um.map(|from| spacing_on(found.shape, image.shape, from));
-        return (found, spacing_um);
-    }
-    (on_grid(&found, image.shape), spacing_um)
-}
-
 /// Labels brought to another grid of the same field by nearest sampling.
-fn on_grid(labels: &Volume<u32>, shape: Shape) -> Volume<u32> {
+fn on_grid(labels: Volume<u32>, shape: Shape) -> Volume<u32> {
     if labels.shape == shape {
-        return labels.clone();
+        return labels;
     }
     let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
-    resize(labels, shape, &nearest)
+    resize(&labels, shape, &nearest)
 }
 
 /// The voxel size of a grid that fills the same box as another one.
