@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use spotlight_engine::Engine;
 use spotlight_image::resample::{Order, Resize, resize};
-use spotlight_image::segment::segment;
+use spotlight_image::segment::{Watershed, segment};
 use spotlight_image::{Shape, Volume};
 use spotlight_io::{Selection, atomic, read_stack};
 use spotlight_learn::predict::{PredictOptions, Predictor};
@@ -126,16 +126,9 @@ impl Segmenter<'_> {
         let image = self.stain(image, spacing_um, job, tell)?;
 
         let before = Instant::now();
-        let plan = Plan {
-            chain,
-            median_size: self.recipe.cellpose.median_size,
-            options: self
-                .recipe
-                .cellpose
-                .options(self.recipe.anisotropy(spacing_um), self.options.memory),
-        };
+        let plan = self.plan(chain, spacing_um);
         let shape = image.shape;
-        let kept = self.options.preview.then(|| image.clone());
+        let shown = self.options.preview.then(|| image.clone());
         let found = self.find(image, job, &plan, tell)?;
         let (labels, labels_um) = if self.options.keep_grid {
             let labels_um = spacing_um.map(|from| spacing_on(found.shape, shape, from));
@@ -145,10 +138,10 @@ impl Segmenter<'_> {
         };
         let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
-        if let Some(image) = kept {
+        if let Some(image) = shown {
             let path = record_path(&job.output).with_extension("png");
-            let shown = on_grid(labels.clone(), shape);
-            preview::write(&path, &image, &shown, spacing_um, self.options.overwrite)?;
+            let outlined = on_grid(labels.clone(), shape);
+            preview::write(&path, &image, &outlined, spacing_um, self.options.overwrite)?;
         }
         write_labels(&job.output, labels, labels_um, self.options.overwrite)?;
         let result = Segmented {
@@ -160,6 +153,17 @@ impl Segmenter<'_> {
         };
         self.write_record(started, job, &result, &plan)?;
         Ok(result)
+    }
+
+    /// How a stack with voxels of this size is segmented.
+    fn plan(&self, chain: Watershed, spacing_um: Option<[f64; 3]>) -> Plan {
+        let settings = &self.recipe.cellpose;
+        let anisotropy = self.recipe.anisotropy(spacing_um);
+        Plan {
+            chain,
+            median_size: settings.median_size,
+            options: settings.options(anisotropy, self.options.memory),
+        }
     }
 
     /// The nuclei of a stack, on the grid of the recipe.
