@@ -55,7 +55,7 @@ impl Default for Clahe {
 /// Equalises the contrast of each neighbourhood; values lie in [0, 1] before and after.
 ///
 /// Values outside [0, 1] are clipped and NaN is taken for 0. The result reaches from 0 to 1
-/// exactly; a constant volume becomes 0 or 1 throughout. The result takes the place of the
+/// exactly; what a constant volume becomes is rounding alone. The result takes the place of the
 /// volume; beside it 2 bytes a voxel are needed, and 2 for each bin of each tile.
 ///
 /// # Panics

@@ -9,7 +9,8 @@ use spotlight_io::atomic;
 use super::PUBLISHED;
 use crate::cli::{failure, wrong_use};
 
-/// The file of weights that have been fetched, by the name of [`super::PUBLISHED`].
+/// The file of weights that have been fetched, by their published name, such as
+/// `cellpose-nuclei`.
 ///
 /// # Errors
 ///
