@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_of_any_type_are_labels_of() {
+    fn whole_numbers_of_any_type_are_labels() {
         let shape = [1, 1, 2];
         assert_eq!(of(Volume::new(shape, vec![0_u8, 255])).unwrap(), [0, 255]);
         assert_eq!(of(Volume::new(shape, vec![0_i16, 300])).unwrap(), [0, 300]);

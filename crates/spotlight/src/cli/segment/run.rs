@@ -48,6 +48,9 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         Method::Cellpose => Some(Cellpose::read(options.weights.as_deref())?),
     };
     let engine = context.engine()?;
+    for job in jobs.iter().filter(|_| options.preview) {
+        atomic::check_free(&preview_path(job), options.overwrite)?;
+    }
     jobs::prepare_folders(&jobs, options.overwrite)?;
     let segmenter = Segmenter { options, recipe, engine, model, predictor, cellpose };
 
@@ -139,9 +142,14 @@ impl Segmenter<'_> {
         let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
         if let Some(image) = shown {
-            let path = record_path(&job.output).with_extension("png");
             let outlined = on_grid(labels.clone(), shape);
-            preview::write(&path, &image, &outlined, spacing_um, self.options.overwrite)?;
+            preview::write(
+                &preview_path(job),
+                &image,
+                &outlined,
+                spacing_um,
+                self.options.overwrite,
+            )?;
         }
         write_labels(&job.output, labels, labels_um, self.options.overwrite)?;
         let result = Segmented {
@@ -240,6 +248,11 @@ impl Segmenter<'_> {
         let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
         Ok(atomic::write_bytes(&record_path(&job.output), &text, true)?)
     }
+}
+
+/// Where the picture of a stack lies: beside its labels, `a.ome.tif` and `a.ome.png`.
+fn preview_path(job: &Job) -> PathBuf {
+    job.output.with_extension("png")
 }
 
 /// Labels brought to another grid of the same field by nearest sampling.
