@@ -69,18 +69,26 @@ pub struct Montage {
     pub panels: Vec<[Frame; 2]>,
 }
 
-/// Draws volumes side by side, with notes below.
+/// Draws volumes side by side, with notes below. Without a voxel size voxels are cubes, and the
+/// bar counts them.
 ///
 /// # Panics
 ///
 /// If there is no column, shapes differ, the cut lies outside, or a spacing is not
 /// positive.
 #[must_use]
-pub fn montage(columns: &[Column], cut: Cut, spacing_um: [f64; 3], notes: &[String]) -> Montage {
+pub fn montage(
+    columns: &[Column],
+    cut: Cut,
+    spacing_um: Option<[f64; 3]>,
+    notes: &[String],
+) -> Montage {
     let shape = columns.first().expect("a montage has at least one column").volume.shape;
     assert!(columns.iter().all(|c| c.volume.shape == shape), "columns differ in shape");
-    assert!(spacing_um.iter().all(|s| *s > 0.0), "spacing must be positive");
-    let scale = Scale::new(shape, spacing_um);
+    let unit = if spacing_um.is_some() { "µm" } else { "voxels" };
+    let spacing = spacing_um.unwrap_or([1.0; 3]);
+    assert!(spacing.iter().all(|s| *s > 0.0), "spacing must be positive");
+    let scale = Scale::new(shape, spacing);
     let captions: Vec<String> = columns.iter().map(caption).collect();
     let column_width = captions
         .iter()
@@ -110,7 +118,7 @@ pub fn montage(columns: &[Column], cut: Cut, spacing_um: [f64; 3], notes: &[Stri
         let lower = Frame { x, y: below, width: scale.width, height: scale.depth };
         draw(&mut picture, upper, &xy(column.volume, cut.z), column.limits);
         draw(&mut picture, lower, &xz(column.volume, cut.y), column.limits);
-        scale_bar(&mut picture, upper, scale.pixel_um);
+        scale_bar(&mut picture, upper, scale.pixel, unit);
         panels.push([upper, lower]);
     }
     label_rows(&mut picture, &panels, shape, cut);
@@ -164,27 +172,26 @@ pub fn fullest_cut(mask: &Volume<bool>) -> Cut {
     Cut { z, y }
 }
 
-/// Size of the panels in pixels and of a pixel in µm.
+/// Size of the panels in pixels and of a pixel in the unit of the spacing.
 struct Scale {
     width: usize,
     height: usize,
     depth: usize,
-    pixel_um: f64,
+    pixel: f64,
 }
 
 impl Scale {
-    fn new(shape: [usize; 3], spacing_um: [f64; 3]) -> Self {
-        let finest = spacing_um[1].min(spacing_um[2]);
-        let columns = (shape[2] as f64 * spacing_um[2] / finest).round() as usize;
-        let pixel_um = if columns > PANEL_AT_MOST {
+    fn new(shape: [usize; 3], spacing: [f64; 3]) -> Self {
+        let finest = spacing[1].min(spacing[2]);
+        let columns = (shape[2] as f64 * spacing[2] / finest).round() as usize;
+        let pixel = if columns > PANEL_AT_MOST {
             finest * columns.div_ceil(PANEL_AT_MOST) as f64
         } else {
             finest / PANEL_AT_LEAST.div_ceil(columns.max(1)) as f64
         };
-        let pixels = |axis: usize| {
-            ((shape[axis] as f64 * spacing_um[axis] / pixel_um).round() as usize).max(1)
-        };
-        Self { width: pixels(2), height: pixels(1), depth: pixels(0), pixel_um }
+        let pixels =
+            |axis: usize| ((shape[axis] as f64 * spacing[axis] / pixel).round() as usize).max(1);
+        Self { width: pixels(2), height: pixels(1), depth: pixels(0), pixel }
     }
 }
 
@@ -243,12 +250,12 @@ fn label_rows(picture: &mut Picture, panels: &[[Frame; 2]], shape: [usize; 3], c
 
 /// A bar of 10 µm, or of the round length nearest to a quarter of the panel where
 /// 10 µm would be too short or too long to be seen well.
-fn scale_bar(picture: &mut Picture, panel: Frame, pixel_um: f64) {
-    let panel_um = panel.width as f64 * pixel_um;
-    let length_um =
-        if (0.08..=0.6).contains(&(10.0 / panel_um)) { 10.0 } else { round_length(panel_um / 4.0) };
-    let width = (length_um / pixel_um).round() as usize;
-    let text = format!("{length_um} µm");
+fn scale_bar(picture: &mut Picture, panel: Frame, pixel: f64, unit: &str) {
+    let whole = panel.width as f64 * pixel;
+    let length =
+        if (0.08..=0.6).contains(&(10.0 / whole)) { 10.0 } else { round_length(whole / 4.0) };
+    let width = (length / pixel).round() as usize;
+    let text = format!("{length} {unit}");
     let text_width = TextSize::Small.width(&text);
     let (inset, thick) = (12, 4);
     let widest = width.max(text_width);
@@ -269,10 +276,10 @@ fn scale_bar(picture: &mut Picture, panel: Frame, pixel_um: f64) {
 }
 
 /// The largest of 1, 2, 5, 10, 20, … that is not longer.
-fn round_length(length_um: f64) -> f64 {
-    let power = 10f64.powf(length_um.log10().floor());
+fn round_length(length: f64) -> f64 {
+    let power = 10f64.powf(length.log10().floor());
     let steps = [5.0, 2.0, 1.0];
-    steps.iter().map(|step| step * power).find(|round| *round <= length_um).unwrap_or(power)
+    steps.iter().map(|step| step * power).find(|round| *round <= length).unwrap_or(power)
 }
 
 /// Breaks notes into lines of at most `width` pixels, between words.
@@ -310,7 +317,7 @@ mod tests {
     fn panels_keep_the_proportions_of_the_stack() {
         let volume = ramp([10, 64, 64]);
         let columns = [column("a", &volume), column("b", &volume)];
-        let drawn = montage(&columns, Cut { z: 3, y: 9 }, [0.58, 0.29, 0.29], &[]);
+        let drawn = montage(&columns, Cut { z: 3, y: 9 }, Some([0.58, 0.29, 0.29]), &[]);
         assert_eq!(drawn.panels.len(), 2);
         let [upper, lower] = drawn.panels[1];
         assert_eq!([upper.width, upper.height], [320, 320]);
@@ -326,7 +333,7 @@ mod tests {
         let volume = ramp([4, 8, 1]);
         let title = "a title that is much longer than its panel";
         let notes = ["word ".repeat(100)];
-        let drawn = montage(&[column(title, &volume)], Cut { z: 0, y: 0 }, [1.0; 3], &notes);
+        let drawn = montage(&[column(title, &volume)], Cut { z: 0, y: 0 }, Some([1.0; 3]), &notes);
         assert!(drawn.picture.width > TextSize::Large.width(title));
         let edge = (0..drawn.picture.height)
             .flat_map(|y| [drawn.picture.at(0, y), drawn.picture.at(drawn.picture.width - 1, y)]);
@@ -336,7 +343,8 @@ mod tests {
     #[test]
     fn large_stacks_are_reduced_by_a_whole_factor() {
         let volume = Volume::filled([2, 20, 1700], 1.0);
-        let drawn = montage(&[column("a", &volume)], Cut { z: 0, y: 0 }, [0.3, 0.1, 0.1], &[]);
+        let drawn =
+            montage(&[column("a", &volume)], Cut { z: 0, y: 0 }, Some([0.3, 0.1, 0.1]), &[]);
         assert_eq!(drawn.panels[0][0].width, 567);
     }
 

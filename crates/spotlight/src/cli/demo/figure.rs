@@ -17,7 +17,7 @@ const LIMITS: (f64, f64) = (0.1, 99.9);
 pub(super) fn write(path: &Path, row: &Row, stains: &[Stain], overwrite: bool) -> Result<()> {
     let read = |path: &Path| read_stack(path, &Selection::default());
     let target = read(&row.target)?;
-    let spacing_um = target.spacing_um.unwrap_or([1.0; 3]);
+    let spacing_um = target.spacing_um;
     let mut shown = vec![
         ("Input", read(&row.signal)?.to_f32(), "counts"),
         ("Target", target.to_f32(), "counts"),

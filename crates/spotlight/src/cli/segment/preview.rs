@@ -31,16 +31,13 @@ pub(super) fn write(
     let column = |title| Column { title, volume: image, limits, unit: "" };
     let columns = [column("Stack"), column(title.as_str())];
     let [depth, height, width] = image.shape;
-    let mut notes = vec![format!(
+    let notes = [format!(
         "Plane z = {} of {depth} above line y = {} of {height}; the orange marks show where the \
          other one lies.",
         cut.z + 1,
         cut.y + 1,
     )];
-    if spacing_um.is_none() {
-        notes.push("The voxel size is not known: the bar is in voxels.".to_owned());
-    }
-    let mut drawn = montage(&columns, cut, spacing_um.unwrap_or([1.0; 3]), &notes);
+    let mut drawn = montage(&columns, cut, spacing_um, &notes);
     let [upper, lower] = drawn.panels[1];
     let picture = &mut drawn.picture;
     outline(
