@@ -79,7 +79,7 @@ impl Cpnet {
             let inputs = from * side * side;
             let weights = draw(to * inputs, (3.0 / inputs as f32).sqrt());
             let law = ScaleShift { scale: vec![1.0; from], shift: draw(from, 0.1) };
-            let convolution = PlaneConvolution::new(side, weights, draw(to, 0.1), true);
+            let convolution = PlaneConvolution::new(side, weights, draw(to, 0.1));
             Unit { law, convolution }
         };
         let (levels, style) = (widths.len() - 1, widths[widths.len() - 1]);
@@ -214,7 +214,7 @@ impl Reader<'_> {
     fn unit(&self, name: &str, [from, to]: [usize; 2], side: usize) -> Result<Unit, Error> {
         let law = self.law(&format!("{name}.0"), from)?;
         let (weights, bias) = self.convolution(&format!("{name}.2"), [from, to], side)?;
-        let convolution = PlaneConvolution::new(side, weights.to_vec(), bias.to_vec(), true);
+        let convolution = PlaneConvolution::new(side, weights.to_vec(), bias.to_vec());
         Ok(Unit { law, convolution })
     }
 
@@ -233,7 +233,7 @@ impl Reader<'_> {
             }
             shifted.push(sum as f32);
         }
-        Ok(PlaneConvolution::new(1, folded, shifted, true))
+        Ok(PlaneConvolution::new(1, folded, shifted))
     }
 
     fn convolution(
