@@ -102,7 +102,8 @@ fn best_box(lines: usize, depth: usize, height: usize) -> (usize, usize) {
     best
 }
 
-/// An algorithm of the 3×3×3 convolution and its gradients.
+/// An algorithm of the 3×3×3 convolution and its gradients, or of the 3×3 convolution of planes,
+/// which is its middle plane: a third of the multiplications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// The sum of its definition: 27 multiplications for each pair of channels and voxel.
@@ -195,15 +196,7 @@ pub(crate) fn tile_regions(
     let fitting = (PANELS / plane).saturating_sub(1).min(rows_wanted.div_ceil(tiles));
     let planes = if is_whole { depth } else { fitting.clamp(1, depth) };
     let samples = if is_whole { rows_wanted.div_ceil(tiles * depth) } else { 1 };
-    let mut regions = Vec::new();
-    for samples in even_parts(batch, samples) {
-        for rows in &rows {
-            for columns in &strips {
-                let (samples, rows, columns) = (samples.clone(), rows.clone(), columns.clone());
-                regions.push(winograd::Region { samples, z: 0..depth, rows, columns });
-            }
-        }
-    }
+    let regions = in_all_parts(&even_parts(batch, samples), depth, &rows, &strips);
     (regions, depth.div_ceil(depth.div_ceil(planes)))
 }
 
@@ -221,12 +214,22 @@ pub(crate) fn plane_regions(
     let samples = (tiles / (rows * columns)).max(1);
     let strips = even_parts(columns, tiles.min(COLUMNS));
     let rows = even_parts(rows, (tiles / strips[0].len()).max(1));
+    in_all_parts(&even_parts(batch, samples), 1, &rows, &strips)
+}
+
+/// A region, whole along z, for each part of the samples, rows and columns.
+fn in_all_parts(
+    samples: &[Range<usize>],
+    depth: usize,
+    rows: &[Range<usize>],
+    columns: &[Range<usize>],
+) -> Vec<winograd::Region> {
     let mut regions = Vec::new();
-    for samples in even_parts(batch, samples) {
-        for rows in &rows {
-            for columns in &strips {
+    for samples in samples {
+        for rows in rows {
+            for columns in columns {
                 let (samples, rows, columns) = (samples.clone(), rows.clone(), columns.clone());
-                regions.push(winograd::Region { samples, z: 0..1, rows, columns });
+                regions.push(winograd::Region { samples, z: 0..depth, rows, columns });
             }
         }
     }
