@@ -3,6 +3,7 @@
 use std::{fmt, ops::Range};
 
 use crate::{
+    Precision,
     kernel::{
         source::Region,
         winograd::{self, POINTS, TILE},
@@ -101,7 +102,8 @@ fn best_box(lines: usize, depth: usize, height: usize) -> (usize, usize) {
     best
 }
 
-/// An algorithm of the 3×3×3 convolution and its gradients.
+/// An algorithm of the 3×3×3 convolution and its gradients, or of the 3×3 convolution of planes,
+/// which is its middle plane: a third of the multiplications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// The sum of its definition: 27 multiplications for each pair of channels and voxel.
@@ -135,20 +137,20 @@ const NEAR_WEIGHTS: f64 = 8.0 * 1024.0 * 1024.0;
 pub(crate) const FEW: usize = 4;
 
 /// The faster algorithm for a convolution with 3×3×3 weights, or with 3×3 (a kernel depth of 1),
-/// or for its gradients.
+/// or for its gradients; where they shall be precise, the direct sum.
 ///
 /// The direct sum takes `27 · in · out` multiply-adds a voxel; Winograd's `108 · in · out` for
 /// each tile of sixteen, the transforms of the tiles, and those of `108 · in · out` weights. The
 /// choice must not depend on the number of threads or on the clock: the same work gives the same
 /// bits on every machine with these instructions.
 pub(crate) fn algorithm(
+    precision: Precision,
     batch: usize,
     [depth, height, width]: [usize; 3],
-    inputs: usize,
-    outputs: usize,
+    [inputs, outputs]: [usize; 2],
     kernel_depth: usize,
 ) -> Algorithm {
-    if inputs.min(outputs) <= FEW {
+    if precision == Precision::Precise || inputs.min(outputs) <= FEW {
         return Algorithm::Direct;
     }
     let planes = (batch * depth) as f64;
@@ -194,15 +196,7 @@ pub(crate) fn tile_regions(
     let fitting = (PANELS / plane).saturating_sub(1).min(rows_wanted.div_ceil(tiles));
     let planes = if is_whole { depth } else { fitting.clamp(1, depth) };
     let samples = if is_whole { rows_wanted.div_ceil(tiles * depth) } else { 1 };
-    let mut regions = Vec::new();
-    for samples in even_parts(batch, samples) {
-        for rows in &rows {
-            for columns in &strips {
-                let (samples, rows, columns) = (samples.clone(), rows.clone(), columns.clone());
-                regions.push(winograd::Region { samples, z: 0..depth, rows, columns });
-            }
-        }
-    }
+    let regions = in_all_parts(&even_parts(batch, samples), depth, &rows, &strips);
     (regions, depth.div_ceil(depth.div_ceil(planes)))
 }
 
@@ -220,12 +214,22 @@ pub(crate) fn plane_regions(
     let samples = (tiles / (rows * columns)).max(1);
     let strips = even_parts(columns, tiles.min(COLUMNS));
     let rows = even_parts(rows, (tiles / strips[0].len()).max(1));
+    in_all_parts(&even_parts(batch, samples), 1, &rows, &strips)
+}
+
+/// A region, whole along z, for each part of the samples, rows and columns.
+fn in_all_parts(
+    samples: &[Range<usize>],
+    depth: usize,
+    rows: &[Range<usize>],
+    columns: &[Range<usize>],
+) -> Vec<winograd::Region> {
     let mut regions = Vec::new();
-    for samples in even_parts(batch, samples) {
-        for rows in &rows {
-            for columns in &strips {
+    for samples in samples {
+        for rows in rows {
+            for columns in columns {
                 let (samples, rows, columns) = (samples.clone(), rows.clone(), columns.clone());
-                regions.push(winograd::Region { samples, z: 0..1, rows, columns });
+                regions.push(winograd::Region { samples, z: 0..depth, rows, columns });
             }
         }
     }
@@ -281,8 +285,7 @@ mod tests {
             (2, [32, 64, 64], [1, 32], Algorithm::Direct),
             (2, [32, 64, 64], [32, 1], Algorithm::Direct),
         ] {
-            let [inputs, outputs] = channels;
-            let found = algorithm(batch, shape, inputs, outputs, 3);
+            let found = algorithm(Precision::Fast, batch, shape, channels, 3);
             assert_eq!(found, wanted, "{shape:?} {channels:?}");
         }
     }

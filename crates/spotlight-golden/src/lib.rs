@@ -150,6 +150,15 @@ impl Case {
         }
     }
 
+    /// Names of the files beside the arrays that the case speaks of and that are there; large ones
+    /// are not everywhere.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        let files = self.json["files"].as_object();
+        let names = files.into_iter().flatten().map(|(name, _)| name);
+        names.filter(|name| self.folder.join(name).exists()).cloned().collect()
+    }
+
     /// The tensors of a `.safetensors` file of the case: name, shape, values.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | [`Error`], whose fault it was |
+//! | `footprint` | what the run of any network takes of memory |
 //! | [`torch_file`] | PyTorch's weight files, read without running anything |
 //! | [`prepare`] | from raw stacks to standardised ones |
 //! | [`fnet`] | the network, forwards and backwards |
@@ -19,6 +20,7 @@
 pub mod cpnet;
 pub mod error;
 pub mod fnet;
+mod footprint;
 pub mod loss;
 pub mod model_file;
 pub mod predict;

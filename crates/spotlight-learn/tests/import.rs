@@ -10,9 +10,7 @@ use spotlight_golden::{Case, run_selected};
 use spotlight_learn::model_file::{Model, ModelManifest, import_fnet};
 
 fn checkpoints(case: &Case) -> Vec<String> {
-    let files = case.json["files"].as_object().into_iter().flatten().map(|(name, _)| name);
-    let found = files.filter(|name| name.ends_with(".p") && case.folder.join(name).exists());
-    found.cloned().collect()
+    case.files().into_iter().filter(|name| name.ends_with(".p")).collect()
 }
 
 #[test]

@@ -12,15 +12,10 @@ use spotlight_learn::torch_file::{DataType, NamedTensor, TorchFile, Value, read}
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-fn is_torch(kind: &serde_json::Value) -> bool {
-    kind["kind"] == "pt" || kind["kind"] == "pt-legacy"
-}
-
 fn torch_files(case: &Case) -> Vec<String> {
-    let files = case.json["files"].as_object();
-    let files = files.into_iter().flatten().filter(|(_, about)| is_torch(about));
-    let names = files.map(|(name, _)| name.clone());
-    names.filter(|name| case.folder.join(name).exists()).collect()
+    let kind = |name: &String| &case.json["files"][name]["kind"];
+    let is_torch = |name: &String| kind(name) == "pt" || kind(name) == "pt-legacy";
+    case.files().into_iter().filter(is_torch).collect()
 }
 
 /// The checkpoints of pytorch_fnet have the tensors of their safetensors twins.

@@ -77,6 +77,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "spotlight-learn",
         &[
             "error",
+            "footprint",
             "torch_file",
             "prepare",
             "fnet",

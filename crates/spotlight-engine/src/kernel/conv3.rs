@@ -45,14 +45,11 @@ impl Target {
         if self.relu { unsafe { sum.relu() } } else { sum }
     }
 
-    /// Stores a sum, or adds it to the sixteen numbers at `to`.
+    /// Stores a result, or adds it to the sixteen numbers at `to`.
     #[inline(always)]
-    pub(crate) unsafe fn put<V: Vector>(&self, sum: V, to: *mut f32) {
+    pub(crate) unsafe fn put<V: Vector>(&self, result: V, to: *mut f32) {
         // SAFETY: the caller vouches for the set and the place.
-        unsafe {
-            let sum = self.finish(sum);
-            if self.add { sum.add(V::load(to)).store(to) } else { sum.store(to) }
-        }
+        unsafe { if self.add { result.add(V::load(to)).store(to) } else { result.store(to) } }
     }
 }
 
@@ -167,7 +164,7 @@ impl Convolve<'_> {
                     let to = target.values.get().add(to);
                     for (r, sums) in sums.iter().enumerate().take(y.len() - row) {
                         for (p, sum) in sums.iter().enumerate().take(width - x) {
-                            target.put(*sum, to.add((r * width + p) * BLOCK));
+                            target.put(target.finish(*sum), to.add((r * width + p) * BLOCK));
                         }
                     }
                 }

@@ -47,9 +47,7 @@ impl Weights<'_> {
         }
         lanes
     }
-}
 
-impl Weights<'_> {
     /// [`Weights::lanes`] of 3×3×3 taps, plane by plane.
     #[inline(always)]
     pub(crate) fn lanes_in_planes(&self, input: usize, out: Channels) -> [[[f32; BLOCK]; 9]; 3] {

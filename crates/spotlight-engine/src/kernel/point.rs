@@ -117,23 +117,24 @@ impl Rows for Pixels<'_> {
 }
 
 impl Pixels<'_> {
-    /// Stores the result of one pixel.
+    /// Stores the sum of one pixel.
     #[inline(always)]
     unsafe fn put<V: Vector>(&self, target: &Target, sum: V, pixel: usize) {
         let Point { sample, pixels, width, doubled, .. } = self.point;
         let pixel = pixels.start + pixel;
         // SAFETY: as for `tile`.
         unsafe {
+            let result = target.finish(sum);
             let to = target.values.get().add(sample * target.sample_stride);
             if *doubled {
                 let (y, x) = (pixel / width, pixel % width);
                 for row in [2 * y, 2 * y + 1] {
                     let to = to.add((row * 2 * width + 2 * x) * BLOCK);
-                    target.put(sum, to);
-                    target.put(sum, to.add(BLOCK));
+                    target.put(result, to);
+                    target.put(result, to.add(BLOCK));
                 }
             } else {
-                target.put(sum, to.add(pixel * BLOCK));
+                target.put(result, to.add(pixel * BLOCK));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{
     Statistics, TASKS_PER_THREAD, check_gradients, concatenated, partial::Partial, unfilled,
 };
 use crate::{
-    Engine, InstructionSet, Precision,
+    Engine, InstructionSet,
     kernel::{
         conv3::{Convolve, Target},
         conv3_weights::{self, Correlate},
@@ -78,10 +78,7 @@ impl Engine {
         in_channels: usize,
         out_channels: usize,
     ) -> Algorithm {
-        match self.precision() {
-            Precision::Fast => plan::algorithm(batch, shape, in_channels, out_channels, 3),
-            Precision::Precise => Algorithm::Direct,
-        }
+        plan::algorithm(self.precision(), batch, shape, [in_channels, out_channels], 3)
     }
 
     fn conv3_with_moments(
@@ -196,7 +193,8 @@ impl Engine {
     /// The algorithm for a convolution.
     pub(super) fn algorithm_of(&self, ends: &Ends<'_>) -> Algorithm {
         let count = |channels: &[Channels]| channels.iter().map(|channels| channels.count).sum();
-        self.conv3_algorithm(ends.batch, ends.shape, count(&ends.from), count(&ends.to))
+        let channels = [count(&ends.from), count(&ends.to)];
+        plan::algorithm(self.precision(), ends.batch, ends.shape, channels, ends.depth())
     }
 
     /// Brings weights into the order of an algorithm's kernels.

@@ -69,8 +69,7 @@ impl Case {
             }
         };
         let weights = numbers(out * channels * side * side, seed + 3);
-        let layer =
-            PlaneConvolution::new(side, weights, numbers(out, seed + 4), seed.is_multiple_of(2));
+        let layer = PlaneConvolution::new(side, weights, numbers(out, seed + 4));
         Self { planes, law, doubled, layer, seed }
     }
 
@@ -86,7 +85,7 @@ impl Case {
             x = x.doubled();
         }
         let [_, height, width] = x.shape;
-        let (side, out) = (self.layer.side, self.layer.out_channels());
+        let (side, out) = (self.layer.side, self.layer.bias.len());
         let border = side / 2;
         let mut y = Vec::new();
         for (sample, o) in (0..x.batch).flat_map(|sample| (0..out).map(move |o| (sample, o))) {

@@ -18,7 +18,7 @@ use super::{
     conv::{Ends, Packed3},
 };
 use crate::{
-    Engine, InstructionSet, Precision,
+    Engine, InstructionSet,
     kernel::{
         channel::Moments,
         naive::{self, Geometry, Planar},
@@ -28,7 +28,7 @@ use crate::{
         source::Source,
         vector::dispatch,
     },
-    plan::{self, Algorithm},
+    plan::Algorithm,
     tensor::{Activation, BLOCK, Tensor},
 };
 
@@ -49,6 +49,9 @@ pub struct Planes<'a> {
 
 /// A convolution of planes, 3×3 with one pixel of zeros around or 1×1, with fixed weights.
 ///
+/// The weights in the order of the kernels are kept from call to call: up to four times the memory
+/// of the weights.
+///
 /// # Examples
 ///
 /// ```
@@ -59,7 +62,7 @@ pub struct Planes<'a> {
 /// let engine = Engine::new(&EngineOptions::default())?;
 /// let planes = Tensor::from_planar(1, 1, [1, 1, 3], &[1.0, 2.0, 3.0]);
 /// let activation = Activation { tensor: &planes, normalise: None };
-/// let sum = PlaneConvolution::new(3, vec![1.0; 9], vec![0.5], true);
+/// let sum = PlaneConvolution::new(3, vec![1.0; 9], vec![0.5]);
 /// let output = engine.convolve_planes(&Planes { activation, doubled: false }, &sum);
 /// assert_eq!(output.to_planar(), [3.5, 6.5, 5.5]);
 /// # Ok::<(), spotlight_engine::EngineError>(())
@@ -68,7 +71,6 @@ pub struct PlaneConvolution {
     pub(super) side: usize,
     pub(super) weights: Vec<f32>,
     pub(super) bias: Vec<f32>,
-    keep: bool,
     direct: OnceLock<Packed3>,
     winograd: OnceLock<Packed3>,
     point: OnceLock<Packed>,
@@ -78,32 +80,22 @@ impl PlaneConvolution {
     /// A convolution with `side`×`side` weights (out, in, y, x); `bias` has one value an output
     /// channel.
     ///
-    /// With `keep`, the weights in the order of the kernels are kept from call to call: up to four
-    /// times the memory of the weights. Without, they are made at every call.
-    ///
     /// # Panics
     ///
     /// If `side` is neither 1 nor 3, there is no bias, or the weights are not a whole number of
     /// squares for each output.
     #[must_use]
-    pub fn new(side: usize, weights: Vec<f32>, bias: Vec<f32>, keep: bool) -> Self {
+    pub fn new(side: usize, weights: Vec<f32>, bias: Vec<f32>) -> Self {
         assert!([1, 3].contains(&side), "convolutions of planes are 1×1 or 3×3");
         assert!(!bias.is_empty(), "a convolution has an output");
         assert_eq!(weights.len() % (bias.len() * side * side), 0, "weights of the convolution");
         let (direct, winograd, point) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { side, weights, bias, keep, direct, winograd, point }
+        Self { side, weights, bias, direct, winograd, point }
     }
 
     /// Number of input channels.
-    #[must_use]
-    pub fn in_channels(&self) -> usize {
+    pub(super) fn in_channels(&self) -> usize {
         self.weights.len() / (self.bias.len() * self.side * self.side)
-    }
-
-    /// Number of output channels.
-    #[must_use]
-    pub fn out_channels(&self) -> usize {
-        self.bias.len()
     }
 }
 
@@ -170,36 +162,16 @@ impl Engine {
                 ends.shape = shape;
                 ends.sources = ends.sources.drain(..).map(Source::doubled).collect();
             }
-            let algorithm = self.plane_algorithm(ends.batch, shape, channels, layer.bias.len());
+            let algorithm = self.algorithm_of(&ends);
             let place = match algorithm {
                 Algorithm::Direct => &layer.direct,
                 Algorithm::Winograd => &layer.winograd,
             };
             let order = Order { out: channels * TAPS, input: TAPS, flipped: false };
             let weights = Weights { values: &layer.weights, order, scale: None };
-            let pack = || self.pack3(algorithm, weights, &ends);
-            if layer.keep {
-                self.convolve_packed(&ends, place.get_or_init(pack), false);
-            } else {
-                self.convolve_packed(&ends, &pack(), false);
-            }
+            let packed = place.get_or_init(|| self.pack3(algorithm, weights, &ends));
+            self.convolve_packed(&ends, packed, false);
         });
-    }
-
-    /// The algorithm of a 3×3 convolution of `batch` planes of `shape`, see
-    /// [`Engine::conv3_algorithm`].
-    #[must_use]
-    pub fn plane_algorithm(
-        &self,
-        batch: usize,
-        shape: [usize; 3],
-        in_channels: usize,
-        out_channels: usize,
-    ) -> Algorithm {
-        match self.precision() {
-            Precision::Fast => plan::algorithm(batch, shape, in_channels, out_channels, 1),
-            Precision::Precise => Algorithm::Direct,
-        }
     }
 
     /// The 1×1 convolution.
@@ -207,13 +179,7 @@ impl Engine {
         let order = Order { out: layer.in_channels(), input: 1, flipped: false };
         let weights = Weights { values: &layer.weights, order, scale: None };
         let pack = || pack_half::<1>(weights, &ends.from, &ends.to, TOGETHER);
-        let made;
-        let weights = if layer.keep {
-            layer.point.get_or_init(pack)
-        } else {
-            made = pack();
-            &made
-        };
+        let weights = layer.point.get_or_init(pack);
         let Ends { sources, targets, batch, shape: [_, height, width], .. } = ends;
         let pixels = height * width;
         let runs = pixels.div_ceil(PIXELS);

@@ -30,15 +30,12 @@ impl Cpnet {
         let divisor = self.divisor();
         let fits = height % divisor == 0 && width % divisor == 0;
         assert!(fits, "sides {height} and {width} are multiples of {divisor}");
-        let mut features: Vec<Tensor> = Vec::new();
-        let mut first = Some(tiles);
-        for level in &self.down {
-            let input = match (first.take(), features.last()) {
-                (Some(tiles), _) => tiles,
-                (None, Some(above)) => engine.max_pool_planes(above),
-                (None, None) => unreachable!("every level but the first has one above"),
-            };
-            features.push(level.forward(engine, &input));
+        let (top, deeper) = self.down.split_first().expect("a network has levels");
+        let mut features = vec![top.forward(engine, &tiles)];
+        drop(tiles);
+        for (above, level) in deeper.iter().enumerate() {
+            let halved = engine.max_pool_planes(&features[above]);
+            features.push(level.forward(engine, &halved));
         }
         features
     }
@@ -65,7 +62,7 @@ impl Cpnet {
 }
 
 /// Each row of `len` numbers divided by its length.
-fn unit_length(means: &[f64], len: usize) -> Vec<f32> {
+pub(super) fn unit_length(means: &[f64], len: usize) -> Vec<f32> {
     let mut styles = Vec::with_capacity(means.len());
     for means in means.chunks_exact(len) {
         let length = means.iter().map(|mean| mean * mean).sum::<f64>().sqrt();

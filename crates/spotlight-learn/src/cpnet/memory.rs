@@ -9,32 +9,20 @@
 //! Nothing here depends on the number of threads, so the batches, which the last bits of a result
 //! may hang on, are those of the stack alone.
 
-use spotlight_engine::tensor::BLOCK;
 use spotlight_image::cellpose::frame;
 
 use super::{Cpnet, Orientation, RunOptions};
-
-/// The program, its libraries, and what the allocator holds back.
-const PROGRAM_BYTES: u64 = 32 << 20;
-
-/// The threads of a usual machine, and what each takes for transformed tiles.
-const THREADS: u64 = 16;
-const THREAD_BYTES: u64 = 4 << 20;
+use crate::footprint::{FLOAT, PROCESS_BYTES, longer, tensor};
 
 /// Copies of the weights: as read, in the order of the direct kernels, and transformed, 36 numbers
 /// in place of 9.
 const WEIGHT_COPIES: u64 = 6;
 
-/// The engine's heap may have holes that nothing fits into: up to this much more than is used.
-const LONGER_BUFFERS: (u64, u64) = (9, 8);
-
-const FLOAT: u64 = size_of::<f32>() as u64;
-
 impl Cpnet {
     /// Memory that does not depend on the image.
     #[must_use]
     pub fn fixed_bytes(&self) -> u64 {
-        PROGRAM_BYTES + THREADS * THREAD_BYTES + WEIGHT_COPIES * FLOAT * self.weights()
+        PROCESS_BYTES + WEIGHT_COPIES * FLOAT * self.weights()
     }
 
     /// Numbers of all convolutions' weights.
@@ -54,9 +42,7 @@ impl Cpnet {
     /// order in which the network makes and frees them.
     #[must_use]
     pub fn tile_bytes(&self, pixels: u64) -> u64 {
-        let tensor = |channels: usize, level: usize| {
-            (channels.div_ceil(BLOCK) * BLOCK) as u64 * FLOAT * (pixels >> (2 * level))
-        };
+        let tensor = |channels: usize, level: usize| tensor(channels, pixels >> (2 * level));
         let levels = self.widths.len() - 1;
         let own = |level: usize| tensor(self.widths[level + 1], level);
         let (mut held, mut fullest) = (0, 0);
@@ -74,7 +60,7 @@ impl Cpnet {
         }
         fullest = fullest.max(x + tensor(self.outputs, 0));
         let planar = FLOAT * (self.widths[0] + self.outputs) as u64 * pixels;
-        fullest * LONGER_BUFFERS.0 / LONGER_BUFFERS.1 + 2 * planar
+        longer(fullest) + 2 * planar
     }
 
     /// The most tiles at a time that keep a pass within `options.memory_bytes`, when `volumes`

@@ -14,7 +14,7 @@ use spotlight_image::cellpose::{PlaneTile, TileMean, extract, frame, tiles};
 use spotlight_image::tile::{Padding, pad};
 use spotlight_image::{Border, Volume};
 
-use super::{Cpnet, Orientation, RunOptions};
+use super::{Cpnet, Orientation, RunOptions, forward::unit_length};
 
 /// One orientation of a stack on its way through the network.
 pub(super) struct Pass<'a> {
@@ -46,6 +46,7 @@ impl<'a> Pass<'a> {
     ) -> Self {
         assert!(!channels.is_empty(), "an image has a channel");
         assert!(channels.len() <= network.widths[0], "channels of the network");
+        assert_eq!(network.outputs, 3, "a network that segments has two flows and a logit");
         let shape = channels[0].shape;
         assert!(channels.iter().all(|channel| channel.shape == shape), "channels of one shape");
         let [_, height, width] = orientation.planes(shape);
@@ -156,13 +157,12 @@ impl<'a> Pass<'a> {
     /// The output of a plane without its frame, and its style: those of its tiles, added and
     /// brought to unit length.
     fn close(&self, open: Open) -> (Volume<f32>, Vec<f32>) {
-        let Open { framed, mean, mut style } = open;
+        let Open { framed, mean, style } = open;
         drop(framed);
         let mut inner = self.padding.inner;
         inner.shape[0] = self.network.outputs;
         let output = mean.finish().crop(inner);
-        let length = style.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        style.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
-        (output, style)
+        let style: Vec<f64> = style.into_iter().map(f64::from).collect();
+        (output, unit_length(&style, style.len()))
     }
 }

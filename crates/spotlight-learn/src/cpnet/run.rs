@@ -33,7 +33,9 @@ pub struct RunOptions {
     pub augment: bool,
     /// Tiles that go through the network together, at most.
     pub batch_size: usize,
-    /// Bytes of memory that the program may take; batches are as small as it asks for.
+    /// Bytes of memory that the program may take while the network runs, its image and what it says
+    /// of it included; batches are as small as it asks for. The scaling of the image before and the
+    /// search for objects after it take what they need.
     pub memory_bytes: u64,
 }
 
@@ -97,8 +99,7 @@ impl Orientation {
     }
 
     /// Number of planes, their first and their second side.
-    #[must_use]
-    pub fn planes(self, shape: Shape) -> [usize; 3] {
+    pub(super) fn planes(self, shape: Shape) -> [usize; 3] {
         self.axes().map(|axis| shape[axis])
     }
 }
@@ -139,7 +140,8 @@ pub struct StackOutputs {
 ///
 /// # Panics
 ///
-/// If there is no channel, there are more than the network has, or their shapes differ.
+/// If there is no channel, there are more than the network has, their shapes differ, or the network
+/// has other outputs than two flows and a logit.
 ///
 /// # Examples
 ///
@@ -198,7 +200,8 @@ pub fn run_planes(
 ///
 /// # Panics
 ///
-/// If there is no channel, there are more than the network has, or their shapes differ.
+/// If there is no channel, there are more than the network has, their shapes differ, or the network
+/// has other outputs than two flows and a logit.
 ///
 /// # Examples
 ///

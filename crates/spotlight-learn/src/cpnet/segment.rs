@@ -158,6 +158,10 @@ pub struct StackFlows {
 /// If an option makes no sense, the stack is empty or holds a voxel that is not finite, nothing is
 /// left of it at the size that the network needs, or memory does not suffice.
 ///
+/// # Panics
+///
+/// If the network has other outputs than two flows and a logit.
+///
 /// # Examples
 ///
 /// ```
@@ -201,6 +205,10 @@ pub fn segment(
 /// Flows and logits of a stack; arguments and errors as for [`segment`].
 ///
 /// # Errors
+///
+/// As [`segment`].
+///
+/// # Panics
 ///
 /// As [`segment`].
 pub fn stack_flows(

@@ -13,6 +13,12 @@ use super::{Cpnet, Down, StyledUnit, Unit, Up};
 use crate::error::Error;
 use crate::torch_file::{self, NamedTensor};
 
+/// What every checkpoint of pytorch_fnet has, beside its weights.
+const FNET_CLASS: &str = "fnet_model_class";
+
+/// Deeper networks could not halve tiles whose sides are multiples of 16.
+const MAX_LEVELS: usize = 5;
+
 /// Added to variances before their root is taken.
 const EPSILON: f64 = 1e-5;
 
@@ -21,18 +27,23 @@ impl Cpnet {
     ///
     /// # Errors
     ///
-    /// Those of [`torch_file::read`] and of [`Cpnet::from_state`].
+    /// Those of [`torch_file::read`]; or if a tensor of the network is missing or has another shape
+    /// than its neighbours ask for: one sentence that says what the file seems to be instead, where
+    /// that can be told.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::from_state(path, &torch_file::read(path)?.state_dict(&[])?)
+        let file = torch_file::read(path)?;
+        let state = file.state_dict(&[]).map_err(|error| match error {
+            Error::NotTorch { path, reason } if file.value.get(FNET_CLASS).is_some() => {
+                let what = "a checkpoint of another network, the F-net of pytorch_fnet";
+                Error::NotTorch { path, reason: format!("{reason}: {what}") }
+            }
+            other => other,
+        });
+        Self::from_state(path, &state?)
     }
 
     /// The network of a state dictionary; `path` is how errors name it.
-    ///
-    /// # Errors
-    ///
-    /// If a tensor of the network is missing or has another shape than its neighbours ask for: one
-    /// sentence that says what the file seems to be instead, where that can be told.
-    pub fn from_state(path: &Path, state: &[NamedTensor]) -> Result<Self, Error> {
+    pub(super) fn from_state(path: &Path, state: &[NamedTensor]) -> Result<Self, Error> {
         let first = state.first();
         let state = state.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let reader = Reader { path, first, state };
@@ -79,7 +90,7 @@ impl Cpnet {
             let inputs = from * side * side;
             let weights = draw(to * inputs, (3.0 / inputs as f32).sqrt());
             let law = ScaleShift { scale: vec![1.0; from], shift: draw(from, 0.1) };
-            let convolution = PlaneConvolution::new(side, weights, draw(to, 0.1), true);
+            let convolution = PlaneConvolution::new(side, weights, draw(to, 0.1));
             Unit { law, convolution }
         };
         let (levels, style) = (widths.len() - 1, widths[widths.len() - 1]);
@@ -135,6 +146,11 @@ impl Reader<'_> {
                 widths.push(*input);
             }
             widths.push(*out);
+        }
+        let levels = widths.len() - 1;
+        if levels > MAX_LEVELS {
+            let reason = format!("it has {levels} levels, expected at most {MAX_LEVELS}");
+            return Err(self.error(reason));
         }
         Ok(widths)
     }
@@ -214,7 +230,7 @@ impl Reader<'_> {
     fn unit(&self, name: &str, [from, to]: [usize; 2], side: usize) -> Result<Unit, Error> {
         let law = self.law(&format!("{name}.0"), from)?;
         let (weights, bias) = self.convolution(&format!("{name}.2"), [from, to], side)?;
-        let convolution = PlaneConvolution::new(side, weights.to_vec(), bias.to_vec(), true);
+        let convolution = PlaneConvolution::new(side, weights.to_vec(), bias.to_vec());
         Ok(Unit { law, convolution })
     }
 
@@ -233,7 +249,7 @@ impl Reader<'_> {
             }
             shifted.push(sum as f32);
         }
-        Ok(PlaneConvolution::new(1, folded, shifted, true))
+        Ok(PlaneConvolution::new(1, folded, shifted))
     }
 
     fn convolution(

@@ -118,6 +118,14 @@ fn other_architectures_are_told_apart() {
     let flat = [tensor("downsample.down.res_down_0.conv.conv_0.2.weight".into(), &[4])];
     let error = load(&flat).map(|_| ()).unwrap_err();
     assert!(error.contains("fewer than two axes"), "{error}");
+    assert!(load(&state(&[1; 6])).is_ok());
+    let error = load(&state(&[1; 7])).map(|_| ()).unwrap_err();
+    assert!(error.contains("it has 6 levels"), "{error}");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
+    let checkpoint = golden.join("fnet/depth1_mult3/model_initial.p");
+    let error = Cpnet::read(&checkpoint).map(|_| ()).unwrap_err().to_string();
+    let words = "a file of PyTorch with more than weights in it: a checkpoint of another network";
+    assert!(error.contains(words), "{error}");
 }
 
 fn stack(shape: [usize; 3]) -> Volume<f32> {

@@ -22,7 +22,7 @@ use serde_json::{Map, json};
 use super::read::is_network;
 use crate::error::Error;
 use crate::fnet::{Fnet, FnetOptions};
-use crate::torch_file::{NamedTensor, TorchFile, Value, read};
+use crate::torch_file::{NamedTensor, TorchFile, Value, quoted, read};
 
 /// Where pytorch_fnet keeps the weights.
 const STATE: &str = "nn_state";
@@ -78,16 +78,11 @@ fn check_names(file: &TorchFile) -> Result<(), String> {
     if has(STATE) || has("conv_out.weight") || has("net_recurse.") {
         return Ok(());
     }
-    let shown: Vec<String> = names.iter().take(3).map(|name| shorten(name)).collect();
+    let shown: Vec<String> = names.iter().take(3).map(|name| quoted(name)).collect();
     Err(match shown.is_empty() {
         true => "it holds nothing by name".to_owned(),
         false => format!("it has no {STATE}, but {} ...", shown.join(", ")),
     })
-}
-
-fn shorten(name: &str) -> String {
-    let short: String = name.chars().take(60).collect();
-    format!("{short:?}")
 }
 
 /// The network that these tensors are, each of them used once.
@@ -126,7 +121,7 @@ fn network_of(state: Vec<NamedTensor>) -> Result<Fnet, String> {
     }
     match tensors.keys().min() {
         None => Ok(network),
-        Some(name) => Err(format!("{what} has no tensor {}", shorten(name))),
+        Some(name) => Err(format!("{what} has no tensor {}", quoted(name))),
     }
 }
 

@@ -13,28 +13,14 @@
 //! all the time. Nothing here depends on the number of threads or on the stacks before and after:
 //! the tiles, and with them the last bits of a stain, are those of the stack alone.
 
-use spotlight_engine::tensor::BLOCK;
 use spotlight_image::Shape;
 use spotlight_image::grid::voxel_count;
 
 use crate::fnet::{Fnet, FnetOptions};
-
-/// The program, its libraries, and what the allocator holds back.
-const PROGRAM_BYTES: u64 = 32 << 20;
-
-/// What a thread takes for itself: the engine's transformed tiles, and buffers for strips of files.
-const THREAD_BYTES: u64 = 4 << 20;
-
-/// The threads of a usual machine. Tiles must not depend on how many there are.
-const THREADS: u64 = 16;
+use crate::footprint::{FLOAT, PROCESS_BYTES, longer, padded, tensor};
 
 /// The engine transforms the weights of the layer that it computes: 3·36 numbers in place of 27.
 const PACKED_NUMBERS: u64 = 3 * 36;
-
-/// The engine's heap may have holes that nothing fits into: up to this much more than is used.
-const LONGER_BUFFERS: (u64, u64) = (9, 8);
-
-const FLOAT: u64 = size_of::<f32>() as u64;
 
 /// Memory that does not depend on the stack.
 #[must_use]
@@ -43,8 +29,7 @@ pub fn fixed_bytes(network: &Fnet) -> u64 {
     let convolutions = network.entries().iter().filter(|entry| entry.shape.len() == 5);
     let channel_pairs =
         convolutions.map(|entry| padded(entry.shape[0]) * padded(entry.shape[1])).max();
-    let program = PROGRAM_BYTES + THREADS * THREAD_BYTES;
-    program + weights + FLOAT * PACKED_NUMBERS * channel_pairs.unwrap_or(0)
+    PROCESS_BYTES + weights + FLOAT * PACKED_NUMBERS * channel_pairs.unwrap_or(0)
 }
 
 /// The grids that a stack takes on its way.
@@ -172,18 +157,6 @@ impl Rule {
         // The skip, with all below; with the way up; with that and the first output of the two.
         pair.max(kept + here + below).max(kept + here + deep + here).max(kept + 3 * here)
     }
-}
-
-fn longer(bytes: u64) -> u64 {
-    bytes / LONGER_BUFFERS.1 * LONGER_BUFFERS.0
-}
-
-fn tensor(channels: usize, voxels: u64) -> u64 {
-    FLOAT * padded(channels) * voxels
-}
-
-fn padded(channels: usize) -> u64 {
-    channels.next_multiple_of(BLOCK) as u64
 }
 
 /// Bytes of planes of channels.

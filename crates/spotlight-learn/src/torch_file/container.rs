@@ -135,8 +135,7 @@ fn read_legacy(reader: impl Read, length: u64, allowed: u64) -> Result<Value, Fa
     let mut data: Vec<Option<Arc<Vec<u8>>>> = vec![None; heap.storages.len()];
     for key in keys {
         let key = heap.text(key)?;
-        let place = heap.storages.iter().position(|storage| *storage.key == *key);
-        let Some(place) = place else {
+        let Some(place) = heap.storage_of(&key) else {
             return Err(damaged("it has a storage that no tensor is in"));
         };
         let storage = &heap.storages[place];

@@ -47,3 +47,9 @@ impl From<io::Error> for Fault {
 pub(super) fn damaged(reason: impl Into<String>) -> Fault {
     Fault::Damaged(reason.into())
 }
+
+/// A name out of a file for a message, which it must not make long.
+pub(crate) fn quoted(name: &str) -> String {
+    let start: String = name.chars().take(80).collect();
+    format!("{start:?}")
+}

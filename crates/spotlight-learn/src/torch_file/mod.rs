@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use fault::{Fault, damaged};
 
+pub(crate) use fault::quoted;
 pub use tensor::{DataType, TorchTensor};
 
 /// What a file of that many bytes may hold in numbers.
@@ -178,10 +179,10 @@ impl TorchFile {
 fn named_tensor((name, value): &(Value, Value)) -> Result<(&str, &TorchTensor), Fault> {
     match (name, value) {
         (Value::Text(name), Value::Tensor(tensor)) => Ok((name, tensor)),
-        (Value::Text(name), _) => {
-            let name: String = name.chars().take(80).collect();
-            Err(Fault::NotTorch(format!("{name:?} is not a tensor in what should be weights")))
-        }
+        (Value::Text(name), _) => Err(Fault::NotTorch(format!(
+            "{} is not a tensor, so this is a file of PyTorch with more than weights in it",
+            quoted(name)
+        ))),
         _ => Err(Fault::NotTorch("its weights have numbers in place of names".to_owned())),
     }
 }

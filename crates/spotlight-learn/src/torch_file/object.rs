@@ -201,6 +201,11 @@ impl Heap {
         Ok(Object::Storage(known))
     }
 
+    /// Number of the storage of that name in the table.
+    pub(super) fn storage_of(&self, key: &str) -> Option<usize> {
+        self.by_key.get(key).copied()
+    }
+
     /// Calls one of the few functions with a tuple of arguments.
     pub(super) fn call(&mut self, callable: Id, arguments: Id) -> Result<Object, Fault> {
         let Object::Callable(callable) = *self.get(callable) else {

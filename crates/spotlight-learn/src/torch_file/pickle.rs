@@ -22,7 +22,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use super::fault::{Fault, damaged};
+use super::fault::{Fault, damaged, quoted};
 use super::object::{Callable, Heap, Id, MAX_OBJECTS, Object};
 use super::source::Source;
 use super::tensor::DataType;
@@ -289,8 +289,8 @@ fn callable(module: &str, name: &str) -> Result<Object, Fault> {
         _ => match storage {
             Some(data_type) => Callable::StorageClass(data_type),
             None => {
-                let full: String = format!("{module}.{name}").chars().take(80).collect();
-                return Err(Fault::Refused(format!("the class or function {full:?}")));
+                let full = quoted(&format!("{module}.{name}"));
+                return Err(Fault::Refused(format!("the class or function {full}")));
             }
         },
     };

@@ -76,12 +76,7 @@ impl TransformOutput<'_> {
             for (y, tile) in tile.iter().enumerate().take(rows) {
                 for (x, value) in tile.iter().enumerate().take(columns) {
                     let value = target.finish(value.add(bias));
-                    let to = to.add(y * stride + x * BLOCK);
-                    if target.add {
-                        value.add(V::load(to)).store(to);
-                    } else {
-                        value.store(to);
-                    }
+                    target.put(value, to.add(y * stride + x * BLOCK));
                     if self.moments {
                         sum = sum.add(value);
                         squares = value.mul_add(value, squares);
