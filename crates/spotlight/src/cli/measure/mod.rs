@@ -21,6 +21,7 @@ use spotlight_io::table::write_table;
 use crate::cli::{Context, values};
 use crate::progress::Progress;
 use crate::record::{Started, input_files};
+use crate::table::count;
 use plan::Plan;
 use profile::Profile;
 
@@ -184,8 +185,4 @@ fn record_path(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".json");
     PathBuf::from(name)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
