@@ -199,11 +199,7 @@ pub fn target_centre(model: &ModelManifest) -> TargetCentre {
 }
 
 /// The intensities that a model was trained on, which one of another program may not know.
-///
-/// # Errors
-///
-/// If it does not.
-pub fn known_ranges(model: &ModelManifest) -> Result<Ranges> {
+fn known_ranges(model: &ModelManifest) -> Result<Ranges> {
     model.ranges.ok_or_else(|| {
         failure(
             "the model does not know the intensities of the targets it was trained on",

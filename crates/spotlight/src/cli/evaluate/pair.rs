@@ -100,11 +100,7 @@ fn check_counts(predictions: usize, targets: usize, masks: usize) -> Result<()> 
 }
 
 /// The scores as CSV, one row for each prediction.
-///
-/// # Errors
-///
-/// If the rows cannot be encoded.
-pub fn csv(scored: &[Scored]) -> Result<String> {
+fn csv(scored: &[Scored]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["prediction"].iter().chain(&NAMES))?;
     for row in scored {
