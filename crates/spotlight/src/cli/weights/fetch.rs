@@ -29,8 +29,8 @@ pub(super) fn fetch(options: &FetchOptions, context: &Context) -> Result<PathBuf
     let weights = options.weights;
     let file = cache_folder()?.join(weights.file);
     if file.is_file() && !options.overwrite {
-        check_present(&file, options)?;
-        context.say(&format!("{} is there already, with the SHA-256 it should have", weights.file));
+        let sha256 = check_present(&file, options)?;
+        context.say(&format!("{} is there already, with the SHA-256 {sha256}", weights.file));
         return Ok(file);
     }
     if let Some(folder) = file.parent() {
@@ -61,7 +61,7 @@ pub(super) fn fetch(options: &FetchOptions, context: &Context) -> Result<PathBuf
 }
 
 /// The file must be the one that was fetched first; one that a person has put there is recorded.
-fn check_present(file: &Path, options: &FetchOptions) -> Result<()> {
+fn check_present(file: &Path, options: &FetchOptions) -> Result<String> {
     let found = sha256_of(file)?;
     let recorded = recorded_sha256(file)?;
     let expected = options.sha256.as_ref().or(recorded.as_ref());
@@ -75,7 +75,7 @@ fn check_present(file: &Path, options: &FetchOptions) -> Result<()> {
         torch_file::read(file)?;
         record_sha256(file, &found)?;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Keeps two programs from writing to one file.
