@@ -92,7 +92,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
             plan.fields[0].labels.display()
         ));
     }
-    let mut profile = Profile::new(options, &plan);
+    let mut profile = Profile::new(profile_names(options, &plan));
     let mut images = Vec::with_capacity(plan.fields.len());
 
     const STEPS: u64 = 1000;
