@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use program::{fails, spotlight, succeeds};
+use program::{ends, fails, spotlight, succeeds};
 use serde_json::Value;
 use spotlight::image::evaluate::{
     Bootstrap, Fill, MsSsim, RingCorrelation, ShellCorrelation, Ssim, bootstrap_mean, dice,
@@ -549,4 +549,31 @@ fn bad_input_is_told_in_one_sentence() {
     let data = Data::of_masks(&[None]);
     write(&data.path("cells/0_bf.ome.tif"), boxes(&[]), SPACING);
     data.refuses(&["--labels", "@cells"], 1, &["no row has true labels", "path_mask"]);
+}
+
+#[test]
+fn options_of_data_sets_are_refused_where_they_would_do_nothing() {
+    let data = Data::of_masks(&[None]);
+    let target = data.text("0_dna.tif");
+    let single = ["evaluate", "--prediction", &target, "--target", &target];
+    succeed(&single);
+    for option in [
+        &["--split", "test"][..],
+        &["--predictions", "a"],
+        &["--labels", "a"],
+        &["--truth-components"],
+        &["--thresholds"],
+        &["--fill", "min"],
+        &["--set", "cleanup.clear_border=false"],
+        &["-c", "a.toml"],
+        &["--no-fsc"],
+        &["--format", "parquet"],
+    ] {
+        ends(&spotlight(&[&single[..], option].concat()), 2, &["cannot be used with", "--target"]);
+    }
+    for option in [["--fill", "min"], ["--set", "cleanup.clear_border=false"], ["-c", "a.toml"]] {
+        let command = data.command("refused", &["--predictions", "@good"]);
+        let command = command.iter().map(String::as_str).chain(option).collect::<Vec<_>>();
+        ends(&spotlight(&command), 2, &["--thresholds"]);
+    }
 }

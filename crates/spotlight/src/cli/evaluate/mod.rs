@@ -57,6 +57,21 @@ Examples:
 
 const SET: &str = "Data sets";
 
+/// That they require `--manifest` does not refuse them where `--target` stands, since the two
+/// exclude each other and clap asks for nothing that is excluded.
+const OF_SETS: [&str; 10] = [
+    "split",
+    "predictions",
+    "labels",
+    "truth_components",
+    "thresholds",
+    "fill",
+    "recipe",
+    "set",
+    "no_fsc",
+    "format",
+];
+
 /// The options of `spotlight evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -65,7 +80,7 @@ pub struct Options {
     #[arg(long, value_name = "P", required_unless_present = "manifest", num_args = 1..)]
     pub prediction: Vec<PathBuf>,
     /// Fluorescence stacks, in the order of the predictions
-    #[arg(long, value_name = "T", required_unless_present = "manifest", num_args = 1..)]
+    #[arg(long, value_name = "T", required_unless_present = "manifest", conflicts_with_all = OF_SETS, num_args = 1..)]
     pub target: Vec<PathBuf>,
     /// True foreground (voxels above 0), in the order of the predictions
     #[arg(long, value_name = "M", num_args = 1..)]
