@@ -7,7 +7,9 @@
 
 use serde::Serialize;
 use spotlight_image::Volume;
-use spotlight_image::evaluate::{dice, pearson, pearson_in_mask, psnr, psnr_in_mask};
+use spotlight_image::evaluate::{
+    dice, masked_product, mean_of_defined, pearson, pearson_in_mask, psnr, psnr_in_mask,
+};
 use spotlight_image::foreground::mask;
 
 use crate::table::number;
@@ -111,9 +113,8 @@ impl Scores {
     #[must_use]
     pub fn mean(scores: &[Self]) -> Self {
         let mean = |index: usize| {
-            let values = scores.iter().map(|s| s.values()[index]).filter(|v| !v.is_nan());
-            let (sum, count) = values.fold((0.0, 0), |(sum, count), v| (sum + v, count + 1));
-            sum / f64::from(count)
+            let values: Vec<f64> = scores.iter().map(|s| s.values()[index]).collect();
+            mean_of_defined(&values).0
         };
         Self {
             psnr: mean(0),
@@ -156,7 +157,7 @@ pub fn score(comparison: &Comparison) -> Scores {
     let foreground = mask(target, threshold);
     let predicted = prediction.map(|value| f64::from(*value) > threshold);
     let [target, prediction] = [target, prediction].map(|volume| intensity.of(volume));
-    let [target_fg, prediction_fg] = [&target, &prediction].map(|v| masked(v, &foreground));
+    let [target_fg, prediction_fg] = [&target, &prediction].map(|v| masked_product(v, &foreground));
     let inside = foreground.voxels.iter().filter(|inside| **inside).count();
     Scores {
         psnr: psnr(&target, &prediction, data_range),
@@ -169,12 +170,6 @@ pub fn score(comparison: &Comparison) -> Scores {
         foreground: inside as f64 / foreground.voxels.len() as f64,
         data_range,
     }
-}
-
-fn masked(volume: &Volume<f32>, mask: &Volume<bool>) -> Volume<f32> {
-    let inside = volume.voxels.iter().zip(&mask.voxels);
-    let voxels = inside.map(|(value, inside)| if *inside { *value } else { 0.0 }).collect();
-    Volume { shape: volume.shape, voxels }
 }
 
 #[cfg(test)]

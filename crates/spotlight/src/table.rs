@@ -83,6 +83,20 @@ pub fn number(value: Option<f64>, decimals: usize) -> String {
     value.filter(|v| !v.is_nan()).map_or_else(|| "-".to_owned(), |v| format!("{v:.decimals$}"))
 }
 
+/// A number of things in words.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight::table::count;
+/// assert_eq!(count(1, "image"), "1 image");
+/// assert_eq!(count(2, "image"), "2 images");
+/// ```
+#[must_use]
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use assert_cmd::cargo::cargo_bin;
+use program::program;
 use spotlight::image::Volume;
 use stacks::{SPACING, Stacks, folder_of, pair};
 
@@ -27,7 +28,7 @@ fn tree(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn train(stacks: &Stacks, more: &[&str]) -> Command {
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     command.arg("train").arg(&stacks.manifest).arg("-o").arg(stacks.path("run"));
     command.args(["--width", "2", "--depth", "1", "--batch", "2", "--patch", "8,16,16"]);
     command.args(["--iterations", "2", "--quiet"]).args(more);
@@ -39,17 +40,7 @@ fn train(stacks: &Stacks, more: &[&str]) -> Command {
 #[track_caller]
 fn fails(stacks: &Stacks, command: &mut Command, status: i32, words: &[&str]) {
     let before = tree(&stacks.path(""));
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    assert!(output.stdout.is_empty());
-    let mut lines = text.lines();
-    assert!(lines.next().is_some_and(|line| line.starts_with("error: ")), "{text}");
-    assert!(lines.next().is_none_or(|line| line.starts_with("hint: ")), "{text}");
-    assert_eq!(lines.next(), None, "more than a sentence and a hint: {text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
+    program::fails(&command.output().unwrap(), status, words);
     assert_eq!(tree(&stacks.path("")), before, "something was left behind");
 }
 
@@ -188,7 +179,7 @@ fn recipes_that_are_wrong() {
     for (text, first, second) in cases {
         fs::write(&recipe, text).unwrap();
         // Without --batch, which overrides the file.
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.arg("train").arg(&stacks.manifest).arg("-o").arg(stacks.path("run"));
         fails(&stacks, command.args(["--quiet", "-c", file]), 2, &[first, second]);
     }
@@ -209,14 +200,12 @@ fn flags_that_are_wrong() {
         fails(&stacks, &mut train_once(&stacks, more), 2, words);
     }
     // What clap finds has its own form, and the same status.
-    let output = train_once(&stacks, &["--wdith", "3"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--width"));
+    program::ends(&train_once(&stacks, &["--wdith", "3"]).output().unwrap(), 2, &["--width"]);
 }
 
 /// A command line without flags of its own that might be given twice.
 fn train_once(stacks: &Stacks, more: &[&str]) -> Command {
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     command.arg("train").arg(&stacks.manifest).arg("-o").arg(stacks.path("run"));
     command.arg("--quiet").args(more);
     command
@@ -250,7 +239,7 @@ fn a_run_goes_on_with_its_own_recipe_and_stacks_only() {
 #[test]
 fn a_folder_that_cannot_be_written() {
     let stacks = three();
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     command.arg("train").arg(&stacks.manifest).args(["-o", "/proc/spotlight/run", "--quiet"]);
     fails(&stacks, &mut command, 1, &["cannot write in /proc", "another folder"]);
 }
@@ -265,7 +254,7 @@ fn a_read_only_folder() {
     fs::set_permissions(&shut, fs::Permissions::from_mode(0o555)).unwrap();
     let may_write = fs::write(shut.join("probe"), "").is_ok();
     if !may_write {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.arg("train").arg(&stacks.manifest).arg("-o").arg(shut.join("run")).arg("--quiet");
         fails(&stacks, &mut command, 1, &["cannot write in", "shut", "another folder"]);
     }

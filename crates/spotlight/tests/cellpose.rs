@@ -3,14 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Instant;
 
-use assert_cmd::cargo::cargo_bin;
+use program::{fails, program, succeeds};
 use spotlight::cli::labels::read_labels;
 use spotlight::engine::{Engine, EngineOptions};
 use spotlight::image::filter::median_cube;
@@ -60,30 +61,12 @@ fn settings(scale: [f64; 3], more: &[&str]) -> Vec<String> {
 
 /// Cellpose with these weights on a stack; `more` are further words.
 fn segment(image: &Path, weights: Option<&Path>, out: &Path, more: &[String]) -> Output {
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     command.args(["segment", "--method", "cellpose"]).arg(image).arg("-o").arg(out).args(more);
     if let Some(weights) = weights {
         command.arg("--weights").arg(weights);
     }
     command.output().unwrap()
-}
-
-#[track_caller]
-fn succeeds(output: &Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn fails(output: &Output, status: i32, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    assert!(output.stdout.is_empty());
-    assert!(text.starts_with("error: ") && text.lines().count() <= 2, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
 }
 
 /// The chain of [`settings`].
@@ -247,7 +230,7 @@ fn fetched_weights_are_used_where_none_are_given() {
     let cache = stacks.path("cache");
     fs::create_dir(&cache).unwrap();
     let run = |words: &[&str]| {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.args(["segment", "--method", "cellpose", "--overwrite"]);
         command.arg(stacks.path("dna.tif")).arg("-o").arg(stacks.path("labels.tif")).args(words);
         command.env("SPOTLIGHT_CACHE", &cache).output().unwrap()
@@ -317,7 +300,7 @@ fn wrong_use_is_told_in_a_sentence() {
     fails(&with(&["--set", "cellpose.tile_overlap=0.9"]), 2, &["between 0.05 and 0.5"]);
     fails(&with(&["--set", "watershed.clahe_bins=9"]), 2, &["prepare.clahe_bins"]);
     let watershed = |words: &[&str]| {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.arg("segment").arg(stacks.path("dna.tif")).arg("-o").arg(&out).args(words);
         command.output().unwrap()
     };
@@ -339,7 +322,7 @@ fn a_stack_stained_first_is_segmented_as_its_stain() {
     let stacks = Stacks::simulated(1);
     let (signal, model) = (stacks.path("0_bf.ome.tif"), stacks.path("model.safetensors"));
     let run = |words: &[&str], paths: &[&Path]| {
-        let output = Command::new(cargo_bin("spotlight")).args(words).args(paths).output();
+        let output = program().args(words).args(paths).output();
         succeeds(&output.unwrap())
     };
     let checkpoint = testdata("golden/fnet/depth1_mult3/model_initial.p");

@@ -1,14 +1,17 @@
 //! The program end to end on tiny stacks: simulate, train, predict, evaluate, info.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod program;
+mod stacks;
+
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::OnceLock;
 
-use assert_cmd::Command;
+use program::{ends, spotlight, succeeds};
 use serde_json::Value;
 use spotlight::image::Volume;
 use spotlight::io::{OutputChannel, Selection, Voxels, WriteOptions, read_stack, write_ome_tiff};
+use stacks::folder_of;
 
 /// A folder with three simulated pairs and a model trained on them, made once.
 struct Field {
@@ -37,29 +40,17 @@ impl Field {
     }
 }
 
-fn spotlight(arguments: &[&str]) -> Output {
-    Command::cargo_bin("spotlight").unwrap().args(arguments).output().unwrap()
-}
-
 /// Standard output of a command that must succeed.
 #[track_caller]
 fn succeed(arguments: &[&str]) -> String {
-    let output = spotlight(arguments);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {complaint}");
-    String::from_utf8(output.stdout).unwrap()
+    succeeds(&spotlight(arguments))
 }
 
 /// Checks the exit status and that standard error has all these parts, and no panic.
 #[track_caller]
 fn refuse(arguments: &[&str], status: i32, parts: &[&str]) {
-    let output = spotlight(arguments);
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {complaint}");
+    let complaint = ends(&spotlight(arguments), status, parts);
     assert!(!complaint.contains("panicked"), "{complaint}");
-    for part in parts {
-        assert!(complaint.contains(part), "no {part:?} in: {complaint}");
-    }
 }
 
 fn write(path: &Path, volume: Volume<f32>, spacing_um: Option<[f64; 3]>) {
@@ -73,11 +64,7 @@ fn ramp(shape: [usize; 3]) -> Volume<f32> {
 }
 
 fn names(folder: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
+    folder_of(Path::new(folder))
 }
 
 fn text(path: &Path) -> String {

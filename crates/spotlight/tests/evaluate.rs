@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod program;
+mod stacks;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::OnceLock;
 
-use assert_cmd::Command;
+use program::{ends, fails, spotlight, succeeds};
 use serde_json::Value;
 use spotlight::image::evaluate::{
     Bootstrap, Fill, MsSsim, RingCorrelation, ShellCorrelation, Ssim, bootstrap_mean, dice,
@@ -21,43 +23,21 @@ use spotlight::image::filter::gaussian;
 use spotlight::image::foreground::{OtsuRecipe, mask, threshold};
 use spotlight::image::{Border, Volume};
 use spotlight::io::{OutputChannel, Selection, Voxels, WriteOptions, read_stack, write_ome_tiff};
-
-const SPACING: Option<[f64; 3]> = Some([0.29; 3]);
-
-fn spotlight(arguments: &[&str]) -> Output {
-    Command::cargo_bin("spotlight").unwrap().args(arguments).output().unwrap()
-}
+use stacks::{SPACING, folder_of};
 
 /// Standard output of a command that must succeed.
 #[track_caller]
 fn succeed(arguments: &[&str]) -> String {
-    let output = spotlight(arguments);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {complaint}");
-    String::from_utf8(output.stdout).unwrap()
+    succeeds(&spotlight(arguments))
 }
 
 /// Checks the exit status, one sentence with all these parts, and that nothing is left behind.
 #[track_caller]
 fn refuse(arguments: &[&str], status: i32, parts: &[&str]) {
-    let output = spotlight(&[arguments, &["--quiet"]].concat());
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {complaint}");
-    assert!(complaint.starts_with("error: ") && complaint.lines().count() <= 2, "{complaint}");
-    for part in parts {
-        assert!(complaint.contains(part), "no {part:?} in: {complaint}");
-    }
+    fails(&spotlight(&[arguments, &["--quiet"]].concat()), status, parts);
     let out = arguments.iter().position(|word| *word == "-o").map(|place| arguments[place + 1]);
-    let left = out.map(Path::new).filter(|out| out.is_dir()).map(names).unwrap_or_default();
+    let left = out.map(Path::new).filter(|out| out.is_dir()).map(folder_of).unwrap_or_default();
     assert!(left.is_empty(), "{arguments:?} left {left:?}");
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// The rows of a table, each by column.
@@ -310,7 +290,7 @@ fn results_do_not_depend_on_threads_and_formats_agree() {
     let one = run("one", &["--threads", "1"]);
     let printed = run("three", &["--threads", "3"]);
     assert_eq!(one, printed);
-    let files = names(&data.path("one"));
+    let files = folder_of(&data.path("one"));
     assert_eq!(files, ["images.csv", "record.json", "summary.csv", "tests.csv"]);
     for name in files.iter().filter(|name| name.ends_with(".csv")) {
         let bytes = ["one", "three"].map(|out| fs::read(data.path(out).join(name)).unwrap());
@@ -325,13 +305,11 @@ fn results_do_not_depend_on_threads_and_formats_agree() {
     // Replaced only when told; what the new run does not have goes.
     let again = data.command("one", &["--predictions", "@sharp", "--format", "parquet"]);
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
-    let refused = spotlight(&again);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("images.csv exists already"));
-    assert_eq!(names(&data.path("one")), files);
+    fails(&spotlight(&again), 2, &["images.csv exists already"]);
+    assert_eq!(folder_of(&data.path("one")), files);
     let printed = succeed(&[&again[..], &["--overwrite"]].concat());
     let files = ["images.parquet", "record.json", "summary.parquet"];
-    assert_eq!(names(&data.path("one")), files);
+    assert_eq!(folder_of(&data.path("one")), files);
     assert!(printed.contains("176 x 176 pixels: - in 2 of 2"), "{printed}");
     let record = fs::read(data.path("one/record.json")).unwrap();
     let record: Value = serde_json::from_slice(&record).unwrap();
@@ -375,7 +353,7 @@ fn evaluated_boxes() -> Data {
     let printed = data.evaluate("out", &["--labels", "FLT=@flt", "Ours=@cells"]);
     assert!(printed.contains("Objects:") && printed.contains("Features:"), "{printed}");
     assert!(!printed.contains("Pixels:"), "{printed}");
-    let out = names(&data.path("out"));
+    let out = folder_of(&data.path("out"));
     assert_eq!(
         out,
         ["objects.csv", "record.json", "segmentations.csv", "summary.csv", "tests.csv"]
@@ -571,4 +549,31 @@ fn bad_input_is_told_in_one_sentence() {
     let data = Data::of_masks(&[None]);
     write(&data.path("cells/0_bf.ome.tif"), boxes(&[]), SPACING);
     data.refuses(&["--labels", "@cells"], 1, &["no row has true labels", "path_mask"]);
+}
+
+#[test]
+fn options_of_data_sets_are_refused_where_they_would_do_nothing() {
+    let data = Data::of_masks(&[None]);
+    let target = data.text("0_dna.tif");
+    let single = ["evaluate", "--prediction", &target, "--target", &target];
+    succeed(&single);
+    for option in [
+        &["--split", "test"][..],
+        &["--predictions", "a"],
+        &["--labels", "a"],
+        &["--truth-components"],
+        &["--thresholds"],
+        &["--fill", "min"],
+        &["--set", "cleanup.clear_border=false"],
+        &["-c", "a.toml"],
+        &["--no-fsc"],
+        &["--format", "parquet"],
+    ] {
+        ends(&spotlight(&[&single[..], option].concat()), 2, &["cannot be used with", "--target"]);
+    }
+    for option in [["--fill", "min"], ["--set", "cleanup.clear_border=false"], ["-c", "a.toml"]] {
+        let command = data.command("refused", &["--predictions", "@good"]);
+        let command = command.iter().map(String::as_str).chain(option).collect::<Vec<_>>();
+        ends(&spotlight(&command), 2, &["--thresholds"]);
+    }
 }

@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use assert_cmd::cargo::cargo_bin;
+use program::{fails, program, succeeds};
 use spotlight::learn::model_file::Model;
 use stacks::{Stacks, folder_of};
 
@@ -21,28 +22,7 @@ fn checkpoint() -> PathBuf {
 }
 
 fn spotlight(words: &[&str], paths: &[&Path]) -> Output {
-    Command::new(cargo_bin("spotlight")).args(words).args(paths).output().unwrap()
-}
-
-#[track_caller]
-fn succeeds(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{errors}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Checks status, words and that the message is a sentence with at most a hint.
-#[track_caller]
-fn fails(output: &Output, status: i32, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    let mut lines = text.lines();
-    assert!(lines.next().is_some_and(|line| line.starts_with("error: ")), "{text}");
-    assert!(lines.next().is_none_or(|line| line.starts_with("hint: ")), "{text}");
-    assert_eq!(lines.next(), None, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
+    program().args(words).args(paths).output().unwrap()
 }
 
 #[test]
@@ -89,7 +69,7 @@ fn ranges_that_nobody_gave_are_not_made_up() {
     succeeds(&spotlight(&["predict", "-o"], &[&stain, &model, &signal]));
 
     let evaluate = || {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.arg("evaluate").arg("--prediction").arg(&stain).arg("--target").arg(&target);
         command.arg("--model").arg(&model).output().unwrap()
     };

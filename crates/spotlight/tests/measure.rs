@@ -1,15 +1,19 @@
 //! `spotlight measure` end to end: label images in, a table of their objects out.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod program;
+mod stacks;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use assert_cmd::cargo::cargo_bin;
+use program::{fails, program, succeeds};
 use serde_json::Value;
 use spotlight::image::Volume;
 use spotlight::io::{OutputChannel, Voxels, WriteOptions, write_ome_tiff};
+use stacks::folder_of;
 
 const SPACING: Option<[f64; 3]> = Some([0.5, 0.25, 0.25]);
 
@@ -38,7 +42,7 @@ impl Folder {
 
     /// Runs `spotlight measure` in the folder.
     fn measure(&self, arguments: &str) -> Output {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.current_dir(&self.0).arg("measure").args(arguments.split(' '));
         command.output().unwrap()
     }
@@ -47,33 +51,19 @@ impl Folder {
     #[track_caller]
     fn succeed(&self, arguments: &str) -> [String; 2] {
         let output = self.measure(arguments);
-        let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-        assert!(output.status.success(), "{arguments}: {}", texts[1]);
-        texts
+        [succeeds(&output), String::from_utf8(output.stderr).unwrap()]
     }
 
     /// Checks that a command fails in one sentence with these parts and writes nothing.
     #[track_caller]
     fn refuse(&self, arguments: &str, status: i32, parts: &[&str]) {
         let before = self.names();
-        let output = self.measure(arguments);
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(status), "{text}");
-        assert!(output.stdout.is_empty());
-        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("hint: ")).collect();
-        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{text}");
-        for part in parts {
-            assert!(text.contains(part), "no {part:?} in: {text}");
-        }
+        fails(&self.measure(arguments), status, parts);
         assert_eq!(self.names(), before, "something was left behind");
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        folder_of(self.0.path())
     }
 
     fn table(&self, name: &str) -> Rows {
@@ -294,7 +284,7 @@ fn several_images_are_paired_in_order() {
     // The same from files of two channels.
     let command = "--labels m1.tif m2.tif --image both1.tif both2.tif --channel";
     for (i, channels) in ["DNA,ER 2", "0,1"].iter().enumerate() {
-        let mut run = Command::new(cargo_bin("spotlight"));
+        let mut run = program();
         run.current_dir(&folder.0).arg("measure").args(command.split(' ')).arg(channels);
         let output = run.args(["-o", &format!("both{i}.csv")]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

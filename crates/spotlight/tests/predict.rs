@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::fs;
@@ -11,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use assert_cmd::cargo::cargo_bin;
+use program::{fails, program, succeeds};
 use serde_json::Value;
 use spotlight::image::{Shape, Volume};
 use spotlight::io::{OutputChannel, Selection, Voxels, WriteOptions, read_stack, write_ome_tiff};
@@ -58,7 +59,7 @@ impl Plate {
 
     /// The command that stains these stacks to a folder.
     fn command(&self, names: &[&str], out: &str, more: &[&str]) -> Command {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         command.arg("predict").arg(self.path("model.safetensors"));
         command.args(names.iter().map(|name| self.path(name)));
         command.arg("-o").arg(self.path(out)).args(more);
@@ -78,26 +79,12 @@ fn voxels(path: &Path) -> Voxels {
     read_stack(path, &Selection::default()).unwrap().voxels
 }
 
-/// Checks that a run failed with one sentence that has these words, and printed no result.
-#[track_caller]
-fn failed(output: &Output, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(output.stdout.is_empty());
-    assert!(text.starts_with("error: ") && text.lines().count() <= 2, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
-}
-
 #[test]
 fn many_stacks_are_stained_as_one_by_one() {
     let names = ["a.tif", "b.tif", "c.tif", "d.tif"];
     let plate = Plate::new(&names, [8, 20, 24]);
-    let output = plate.predict(&names, "out", &[]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = succeeds(&plate.predict(&names, "out", &[]));
     let stains = names.map(|name| name.replace(".tif", ".ome.tif"));
-    let printed = String::from_utf8(output.stdout).unwrap();
     let expected = stains.clone().map(|stain| plate.path("out").join(stain).display().to_string());
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "in the order of the inputs");
     let mut seen: Vec<Voxels> = Vec::new();
@@ -127,7 +114,7 @@ fn check_broken(break_it: impl FnOnce(&Plate, &Path), words: &[&str]) {
     let plate = Plate::new(&names, [8, 20, 24]);
     assert!(plate.predict(&["a.tif"], "alone", &[]).status.success());
     break_it(&plate, &plate.path("b.tif"));
-    failed(&plate.predict(&names, "out", &[]), words);
+    fails(&plate.predict(&names, "out", &[]), 1, words);
     let out = plate.path("out");
     assert_eq!(folder_of(&out), ["a.ome.json", "a.ome.tif"], "the first, whole, and no more");
     assert!(voxels(&out.join("a.ome.tif")) == voxels(&plate.path("alone/a.ome.tif")));
@@ -159,7 +146,7 @@ fn a_stain_that_cannot_be_written_ends_the_run() {
     let plate = Plate::new(&names, [8, 20, 24]);
     fs::create_dir_all(plate.path("out/b.ome.tif/full")).unwrap();
     fs::write(plate.path("c.tif"), "").unwrap();
-    failed(&plate.predict(&names, "out", &["--overwrite"]), &["b.ome.tif"]);
+    fails(&plate.predict(&names, "out", &["--overwrite"]), 1, &["b.ome.tif"]);
     assert_eq!(folder_of(&plate.path("out")), ["a.ome.json", "a.ome.tif", "b.ome.tif"]);
     assert_eq!(folder_of(&plate.path("out/b.ome.tif")), ["full"]);
 }

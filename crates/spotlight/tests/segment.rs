@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use assert_cmd::cargo::cargo_bin;
+use program::{fails, program, succeeds};
 use spotlight::cli::labels::{read_labels, write_labels};
 use spotlight::image::Volume;
 use spotlight::image::label::voxel_counts;
@@ -65,25 +66,7 @@ const SMALL: [&str; 8] = [
 ];
 
 fn spotlight(command: &str, arguments: &[&Path], more: &[&str]) -> Output {
-    Command::new(cargo_bin("spotlight")).arg(command).args(arguments).args(more).output().unwrap()
-}
-
-#[track_caller]
-fn succeeds(output: &Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn fails(output: &Output, status: i32, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    assert!(output.stdout.is_empty());
-    assert!(text.starts_with("error: ") && text.lines().count() <= 2, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
-    }
+    program().arg(command).args(arguments).args(more).output().unwrap()
 }
 
 #[test]

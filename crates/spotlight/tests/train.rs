@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::cargo::cargo_bin;
+use program::{ends, program};
 use spotlight::io::manifest::{Manifest, Split};
 use spotlight::learn::model_file::Model;
 use spotlight::record::Record;
@@ -21,17 +22,15 @@ const SMALL: [&str; 10] =
     ["--width", "2", "--depth", "1", "--batch", "2", "--patch", "8,16,16", "--validate-every", "4"];
 
 fn train(stacks: &Stacks, run: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     command.arg("train").arg(&stacks.manifest).arg("-o").arg(run).args(SMALL).args(more);
     command
 }
 
+/// What a command that must succeed says on standard error.
 #[track_caller]
 fn succeeds(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{:?}: {text}", output.status);
-    text
+    ends(&command.output().unwrap(), 0, &[])
 }
 
 /// The columns of a log that do not depend on the clock.
@@ -111,7 +110,7 @@ fn the_written_recipe_repeats_the_run() {
     let (first, second) = (stacks.path("first"), stacks.path("second"));
     let more = ["--iterations", "4", "--loss", "mse", "--set", "train.beta1=0.6", "--seed", "7"];
     succeeds(&mut train(&stacks, &first, &more));
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     command.arg("train").arg(first.join("split.csv")).arg("-o").arg(&second);
     succeeds(command.arg("-c").arg(first.join("recipe.toml")).args(["--threads", "1"]));
     assert_eq!(losses(&first), losses(&second));

@@ -2,16 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here is the test")]
 
+mod program;
 mod stacks;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use assert_cmd::cargo::cargo_bin;
+use program::{fails, program, succeeds};
 use stacks::folder_of;
 
 /// What a client has asked for.
@@ -129,7 +130,7 @@ impl Cache {
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(cargo_bin("spotlight"));
+        let mut command = program();
         for variable in
             ["HOME", "XDG_CACHE_HOME", "http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"]
         {
@@ -149,26 +150,6 @@ impl Cache {
     fn has(&self, bytes: &[u8]) {
         assert_eq!(std::fs::read(self.file("nucleitorch_0")).unwrap(), bytes);
         assert_eq!(self.names(), ["nucleitorch_0", "nucleitorch_0.sha256"]);
-    }
-}
-
-#[track_caller]
-fn succeeds(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{errors}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn fails(output: &Output, status: i32, words: &[&str]) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{text}");
-    let mut lines = text.lines();
-    assert!(lines.next().is_some_and(|line| line.starts_with("error: ")), "{text}");
-    assert!(lines.next().is_none_or(|line| line.starts_with("hint: ")), "{text}");
-    assert_eq!(lines.next(), None, "{text}");
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in: {text}");
     }
 }
 
@@ -457,7 +438,7 @@ fn folders_that_cannot_be_used_are_named() {
     let server = Server::start(|_, stream| send_all(stream, &testdata("linear.pt")));
     fails(&cache.fetch(&server, &[]), 1, &["cannot write", "cache", "SPOTLIGHT_CACHE"]);
     assert!(server.requests().is_empty());
-    let mut command = Command::new(cargo_bin("spotlight"));
+    let mut command = program();
     let output = command.env_clear().args(["weights", "path", "cellpose-nuclei"]).output().unwrap();
     fails(&output, 2, &["SPOTLIGHT_CACHE", "HOME"]);
     let output = cache.run(&["fetch", "no-such-weights"]);

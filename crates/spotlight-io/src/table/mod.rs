@@ -95,6 +95,18 @@ pub enum TableFormat {
 }
 
 impl TableFormat {
+    /// All formats.
+    pub const ALL: [Self; 2] = [Self::Csv, Self::Parquet];
+
+    /// The ending of a table's name, without a point.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+
     /// The format that the ending of a name asks for, in capitals or not.
     ///
     /// # Errors
@@ -115,18 +127,15 @@ impl TableFormat {
     /// ```
     pub fn of(path: &Path) -> Result<Self, Error> {
         let ending = path.extension().unwrap_or_default().to_string_lossy();
-        match ending.to_ascii_lowercase().as_str() {
-            "csv" => Ok(Self::Csv),
-            "parquet" => Ok(Self::Parquet),
-            _ => Err(Error::Unsupported {
-                path: path.to_owned(),
-                what: match ending.as_ref() {
-                    "" => String::from("a table without an ending"),
-                    ending => format!("a table with the ending .{ending}"),
-                },
-                way_out: String::from("choose .csv or .parquet"),
-            }),
-        }
+        let wanted = |format: &Self| format.ending().eq_ignore_ascii_case(&ending);
+        Self::ALL.into_iter().find(wanted).ok_or_else(|| Error::Unsupported {
+            path: path.to_owned(),
+            what: match ending.as_ref() {
+                "" => String::from("a table without an ending"),
+                ending => format!("a table with the ending .{ending}"),
+            },
+            way_out: String::from("choose .csv or .parquet"),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use spotlight_learn::Error;
 use spotlight_learn::fnet::FnetOptions;
 use spotlight_learn::loss::Loss;
 use spotlight_learn::model_file::{ImportedFnet, Model, ModelManifest, Ranges, import_fnet};
@@ -83,7 +84,13 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
             "choose another output, or add --overwrite to replace it",
         ));
     }
-    let imported = import_fnet(&options.input)?;
+    let imported = import_fnet(&options.input).map_err(|error| match error {
+        Error::NotTorch { .. } | Error::NotAnFnet { .. } => failure(
+            error.to_string(),
+            "give the model.p that pytorch_fnet has saved, or a state dictionary of its network",
+        ),
+        other => other.into(),
+    })?;
     let model = model(options, imported)?;
     if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;

@@ -77,6 +77,18 @@ pub fn channel(text: &str) -> Result<Channel, std::convert::Infallible> {
     text.parse()
 }
 
+/// Splits `DNA=a.tif` into `DNA` and `a.tif`; a path that exists is never taken apart.
+#[must_use]
+pub fn name_and_path(text: &str) -> (Option<&str>, &str) {
+    let is_named = |(name, path): &(&str, &str)| {
+        !name.is_empty() && !path.is_empty() && !name.contains(['/', '\\'])
+    };
+    match text.split_once('=').filter(is_named) {
+        Some((name, path)) if !Path::new(text).exists() => (Some(name), path),
+        _ => (None, text),
+    }
+}
+
 /// The model file in the folder of a training run; any other path stands for itself.
 #[must_use]
 pub fn model_path(path: &Path) -> PathBuf {
@@ -173,6 +185,13 @@ mod tests {
         for wrong in ["", "GiB", "4 GiBs", "-1", "0", "nan"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_path_with_an_equals_sign_in_a_folder_is_a_path() {
+        assert_eq!(name_and_path("x=1/a.tif"), (Some("x"), "1/a.tif"));
+        assert_eq!(name_and_path("run/x=1/a.tif"), (None, "run/x=1/a.tif"));
+        assert_eq!(name_and_path("=a.tif"), (None, "=a.tif"));
     }
 
     #[test]

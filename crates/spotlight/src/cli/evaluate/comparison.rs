@@ -92,16 +92,16 @@ pub(super) fn prepare(
     let selection = Selection { channel: case.channel.clone(), ..Selection::default() };
     let measured = read_stack(&case.target, &selection)?;
     let truth = case.mask.as_deref().map(read).transpose()?;
-    check_finite(&predicted.to_f32(), &predicted.path)?;
-    check_finite(&measured.to_f32(), &measured.path)?;
+    let (prediction, raw) = (predicted.to_f32(), measured.to_f32());
+    check_finite(&prediction, &predicted.path)?;
+    check_finite(&raw, &measured.path)?;
     if let Some(mask) = truth.as_ref().filter(|mask| mask.shape() != measured.shape()) {
         return Err(shapes_disagree(mask, &measured));
     }
     let grid = common_grid(&predicted, &measured, space)?;
-    let (raw, integer) = (measured.to_f32(), measured.is_integer());
     let statistics = known.unwrap_or_else(|| Statistics {
         moments: moments(&raw),
-        threshold: threshold(&raw, integer, otsu(space)),
+        threshold: threshold(&raw, measured.is_integer(), otsu(space)),
     });
     let (mut target, threshold, intensity, data_range) = match space {
         Space::Raw(_) => {
@@ -124,7 +124,6 @@ pub(super) fn prepare(
             truth = truth.map(|mask| zoom_mask(&mask, shape));
         }
     }
-    let prediction = predicted.to_f32();
     let prepared =
         Prepared { prediction, target, threshold, truth, intensity, data_range, spacing_um };
     Ok((prepared, statistics))
@@ -200,11 +199,7 @@ pub fn target_centre(model: &ModelManifest) -> TargetCentre {
 }
 
 /// The intensities that a model was trained on, which one of another program may not know.
-///
-/// # Errors
-///
-/// If it does not.
-pub fn known_ranges(model: &ModelManifest) -> Result<Ranges> {
+fn known_ranges(model: &ModelManifest) -> Result<Ranges> {
     model.ranges.ok_or_else(|| {
         failure(
             "the model does not know the intensities of the targets it was trained on",

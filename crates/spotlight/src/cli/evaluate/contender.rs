@@ -85,15 +85,9 @@ pub(super) fn contenders(options: &Options) -> Result<Vec<Contender>> {
     Ok(all)
 }
 
-/// Splits `NAME=PATH`; a path that exists is no name, whatever characters are in it.
 fn named(text: &str) -> Named {
-    let split = text.split_once('=').filter(|(name, path)| {
-        !Path::new(text).exists() && !name.is_empty() && !path.is_empty() && !name.contains('/')
-    });
-    match split {
-        Some((name, path)) => Named { name: Some(name.to_owned()), path: path.into() },
-        None => Named { name: None, path: text.into() },
-    }
+    let (name, path) = values::name_and_path(text);
+    Named { name: name.map(str::to_owned), path: path.into() }
 }
 
 /// The name, or else the last part of the path.
@@ -114,12 +108,9 @@ fn match_up(option: &str, paths: &[Named], all: &[Contender]) -> Result<Vec<Opti
         return Ok(paths.iter().map(place).collect());
     }
     if with_name > 0 || paths.len() != all.len() {
-        let (given, wanted) = (paths.len(), all.len());
         return Err(wrong_use(
-            format!("{given} of {option} do not tell which of {wanted} predictions they belong to"),
-            format!(
-                "name all of them, {option} NAME=PATH, or none and one for each of --predictions"
-            ),
+            format!("it is not clear to which --predictions each {option} belongs"),
+            format!("name all, {option} NAME=PATH, or give one for each folder, in their order"),
         ));
     }
     Ok((0..paths.len()).map(Some).collect())

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use spotlight_io::atomic;
-use spotlight_io::table::{Table, write_table};
+use spotlight_io::table::{Table, TableFormat, write_table};
 
-use super::{Format, tables};
+use super::tables;
 use crate::cli::{Context, failure, wrong_use};
 use crate::record::{Started, input_files};
 
@@ -17,7 +17,7 @@ const RECORD: &str = "record.json";
 #[derive(Clone, Debug)]
 pub(super) struct Results<'a> {
     pub(super) tables: &'a [(&'static str, Table)],
-    pub(super) format: Format,
+    pub(super) format: TableFormat,
     /// The files that were read.
     pub(super) inputs: Vec<PathBuf>,
     /// What the record tells beside them.
@@ -56,8 +56,7 @@ pub(super) fn check_writable(folder: &Path) -> Result<()> {
 
 /// All files that there may be, in both formats.
 fn names_of_all() -> impl Iterator<Item = String> {
-    let formats = [Format::Csv, Format::Parquet];
-    let tables = formats.into_iter().flat_map(|format| {
+    let tables = TableFormat::ALL.into_iter().flat_map(|format| {
         tables::NAMES.iter().map(move |name| format!("{name}.{}", format.ending()))
     });
     tables.chain([RECORD.to_owned()])

@@ -40,11 +40,12 @@ use spotlight_image::evaluate::Fill;
 use spotlight_image::foreground::OtsuRecipe;
 use spotlight_io::Channel;
 use spotlight_io::manifest::Split;
+use spotlight_io::table::TableFormat;
 
 use crate::cli::{Context, segment, values, wrong_use};
 
-pub use comparison::{Case, Space, evaluate, known_ranges, target_centre};
-pub use pair::{Scored, csv};
+pub use comparison::{Case, Space, evaluate, target_centre};
+pub use pair::Scored;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +57,21 @@ Examples:
 
 const SET: &str = "Data sets";
 
+/// That they require `--manifest` does not refuse them where `--target` stands, since the two
+/// exclude each other and clap asks for nothing that is excluded.
+const OF_SETS: [&str; 10] = [
+    "split",
+    "predictions",
+    "labels",
+    "truth_components",
+    "thresholds",
+    "fill",
+    "recipe",
+    "set",
+    "no_fsc",
+    "format",
+];
+
 /// The options of `spotlight evaluate`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -64,7 +80,7 @@ pub struct Options {
     #[arg(long, value_name = "P", required_unless_present = "manifest", num_args = 1..)]
     pub prediction: Vec<PathBuf>,
     /// Fluorescence stacks, in the order of the predictions
-    #[arg(long, value_name = "T", required_unless_present = "manifest", num_args = 1..)]
+    #[arg(long, value_name = "T", required_unless_present = "manifest", conflicts_with_all = OF_SETS, num_args = 1..)]
     pub target: Vec<PathBuf>,
     /// True foreground (voxels above 0), in the order of the predictions
     #[arg(long, value_name = "M", num_args = 1..)]
@@ -107,7 +123,7 @@ pub struct Options {
     #[arg(long, requires = "manifest", help_heading = SET)]
     pub thresholds: bool,
     /// What takes the place of voxels below a threshold: zero, threshold or min
-    #[arg(long, value_name = "VALUE", default_value = "zero", value_parser = fill, help_heading = SET)]
+    #[arg(long, value_name = "VALUE", default_value = "zero", value_parser = fill, requires = "thresholds", help_heading = SET)]
     pub fill: Fill,
     /// File (TOML) with settings of segment for --thresholds
     #[arg(short = 'c', long, value_name = "FILE", requires = "thresholds", help_heading = SET)]
@@ -119,28 +135,8 @@ pub struct Options {
     #[arg(long, requires = "manifest", help_heading = SET)]
     pub no_fsc: bool,
     /// Format of the tables: csv or parquet
-    #[arg(long, value_name = "FORMAT", default_value = "csv", value_parser = format, help_heading = SET)]
-    pub format: Format,
-}
-
-/// Format of the tables of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Comma-separated values.
-    Csv,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl Format {
-    /// The ending of a table's name.
-    #[must_use]
-    pub fn ending(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Parquet => "parquet",
-        }
-    }
+    #[arg(long, value_name = "FORMAT", default_value = "csv", value_parser = format, requires = "manifest", help_heading = SET)]
+    pub format: TableFormat,
 }
 
 fn otsu(text: &str) -> Result<OtsuRecipe, String> {
@@ -160,12 +156,9 @@ fn fill(text: &str) -> Result<Fill, String> {
     }
 }
 
-fn format(text: &str) -> Result<Format, String> {
-    match text {
-        "csv" => Ok(Format::Csv),
-        "parquet" => Ok(Format::Parquet),
-        _ => Err("expected csv or parquet".to_owned()),
-    }
+fn format(text: &str) -> Result<TableFormat, String> {
+    let named = TableFormat::ALL.into_iter().find(|format| format.ending() == text);
+    named.ok_or_else(|| "expected csv or parquet".to_owned())
 }
 
 /// Runs `spotlight evaluate`.

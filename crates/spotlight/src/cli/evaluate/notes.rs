@@ -4,8 +4,9 @@ use spotlight_image::Shape;
 
 use super::images::Region;
 use super::pixels::{MICRO, PixelScores, RINGS, has_square_pixels};
-use super::pooled::all_series;
+use super::pooled::Series;
 use super::set::Findings;
+use crate::table::count;
 
 /// Five scales of MicroMS3IM and MS-SSIM need planes of this side.
 const FIVE_SCALES: usize = 176;
@@ -14,23 +15,26 @@ const FIVE_SCALES: usize = 176;
 const WINDOW: usize = 7;
 
 /// All that a reader of the tables needs to know.
-pub(super) fn notes(findings: &Findings) -> Vec<String> {
+pub(super) fn notes(findings: &Findings, series: &[Series]) -> Vec<String> {
+    let images = findings.images.len();
+    let without_mask = findings.images.iter().filter(|image| image.row.mask.is_none()).count();
     let mut notes = Vec::new();
     if !findings.pixels.is_empty() {
         notes.extend(spaces(findings));
-        let masks = findings.images.iter().filter(|image| image.row.mask.is_some()).count();
-        notes.push(match findings.images.len() - masks {
+        notes.push(match without_mask {
             0 => "Dice: against the true masks.".to_owned(),
-            _ if masks == 0 => "Dice: against the foreground of the targets.".to_owned(),
+            _ if without_mask == images => {
+                "Dice: against the foreground of the targets.".to_owned()
+            }
             others => {
-                format!("Dice: against the true masks, in {others} images against the target.")
+                let others = count(others, "image");
+                format!("Dice: against the true masks, in {others} against the target.")
             }
         });
         notes.extend(pixel_notes(findings));
     }
-    let (without, images) = (findings.without_truth, findings.images.len());
-    if without > 0 {
-        notes.push(format!("Objects: {without} of {images} images have no true labels."));
+    if !findings.objects.is_empty() && without_mask > 0 {
+        notes.push(format!("Objects: {without_mask} of {images} images have no true labels."));
     }
     let unmatched = findings.segmentations.iter().filter(|s| s.feature_distance.is_nan()).count();
     if unmatched > 0 {
@@ -39,7 +43,7 @@ pub(super) fn notes(findings: &Findings) -> Vec<String> {
             "Features: no object matches at any IoU in {unmatched} of {all} segmentations."
         ));
     }
-    if partly_defined(findings) {
+    if partly_defined(series) {
         notes.push(
             "Some scores are not defined in some images and are means of the others: their number \
              is in the table summary."
@@ -50,8 +54,8 @@ pub(super) fn notes(findings: &Findings) -> Vec<String> {
 }
 
 /// Whether a mean is of fewer images than others of its contender.
-fn partly_defined(findings: &Findings) -> bool {
-    all_series(findings).iter().flat_map(|series| &series.values).any(|values| {
+fn partly_defined(series: &[Series]) -> bool {
+    series.iter().flat_map(|series| &series.values).any(|values| {
         let defined = values.iter().filter(|value| !value.is_nan()).count();
         0 < defined && defined < values.len()
     })

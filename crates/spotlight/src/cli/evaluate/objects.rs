@@ -9,7 +9,7 @@ use std::rc::Rc;
 use anyhow::Result;
 use spotlight_image::evaluate::{
     IOU_THRESHOLDS, Overlap, average_precision, feature_distance, feature_ranges, match_objects,
-    object_errors, overlap,
+    mean_of_defined, object_errors, overlap,
 };
 use spotlight_image::measure::{MeasureOptions, measure};
 use spotlight_image::resample::{Order, Resize, resize};
@@ -174,8 +174,8 @@ fn scores_at_thresholds(found: &Found, ranges: &[[f64; 2]]) -> Vec<ObjectScores>
             false_positives: precision.false_positives,
             false_negatives: precision.false_negatives,
             average_precision: precision.average_precision,
-            matched_iou: mean(ious),
-            matched_dice: mean(dices),
+            matched_iou: mean(&ious),
+            matched_dice: mean(&dices),
             feature_distance: distance,
         }
     };
@@ -184,25 +184,24 @@ fn scores_at_thresholds(found: &Found, ranges: &[[f64; 2]]) -> Vec<ObjectScores>
 
 fn segmentation(found: &Found, scores: &[ObjectScores]) -> Segmentation {
     let errors = object_errors(&found.overlap);
-    let precisions = |count: usize| mean(scores[..count].iter().map(|s| s.average_precision));
-    let distances = scores.iter().map(|s| s.feature_distance).filter(|d| !d.is_nan());
+    let precisions: Vec<f64> = scores.iter().map(|s| s.average_precision).collect();
+    let distances: Vec<f64> = scores.iter().map(|s| s.feature_distance).collect();
     Segmentation {
         image: found.image,
         contender: found.contender,
         true_objects: found.overlap.true_labels.len(),
         predicted_objects: found.overlap.predicted_labels.len(),
-        mean_precision: [precisions(IOU_THRESHOLDS.len() - 1), precisions(IOU_THRESHOLDS.len())],
+        mean_precision: [mean(&precisions[..IOU_THRESHOLDS.len() - 1]), mean(&precisions)],
         matched_iou: scores[0].matched_iou,
         matched_dice: scores[0].matched_dice,
         errors: [errors.split, errors.merged, errors.missed, errors.spurious],
-        feature_distance: mean(distances),
+        feature_distance: mean(&distances),
     }
 }
 
-/// NaN of none.
-pub(super) fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
-    let (sum, count) = values.into_iter().fold((0.0, 0), |(sum, count), v| (sum + v, count + 1));
-    sum / f64::from(count)
+/// Mean of what is defined; NaN of none.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    mean_of_defined(values).0
 }
 
 #[cfg(test)]

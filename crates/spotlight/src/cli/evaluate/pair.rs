@@ -12,7 +12,7 @@ use super::comparison::{Case, Space, evaluate};
 use crate::cli::{Context, values, wrong_use};
 use crate::progress::Progress;
 use crate::scores::{HEADINGS, NAMES, Scores};
-use crate::table::Table;
+use crate::table::{Table, count};
 
 /// One prediction with its scores.
 #[derive(Clone, Debug)]
@@ -88,7 +88,10 @@ fn check_counts(predictions: usize, targets: usize, masks: usize) -> Result<()> 
     if predictions != targets || (masks > 0 && masks != predictions) {
         return Err(wrong_use(
             format!(
-                "{predictions} predictions, {targets} targets and {masks} masks do not pair up"
+                "{}, {} and {} do not pair up",
+                count(predictions, "prediction"),
+                count(targets, "target"),
+                count(masks, "mask")
             ),
             "give one target, and one mask or none, for each prediction, in the same order",
         ));
@@ -97,11 +100,7 @@ fn check_counts(predictions: usize, targets: usize, masks: usize) -> Result<()> 
 }
 
 /// The scores as CSV, one row for each prediction.
-///
-/// # Errors
-///
-/// If the rows cannot be encoded.
-pub fn csv(scored: &[Scored]) -> Result<String> {
+fn csv(scored: &[Scored]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["prediction"].iter().chain(&NAMES))?;
     for row in scored {

@@ -4,8 +4,8 @@ use anyhow::Result;
 use rayon::prelude::*;
 use spotlight_image::Volume;
 use spotlight_image::evaluate::{
-    MsSsim, RingCorrelation, ShellCorrelation, Ssim, dice, lateral_and_axial, ms_ssim, nrmse,
-    nrmse_in_mask, pearson, pearson_in_mask, psnr, psnr_in_mask, ring_correlation,
+    MsSsim, RingCorrelation, ShellCorrelation, Ssim, dice, lateral_and_axial, mean_of_defined,
+    ms_ssim, nrmse, nrmse_in_mask, pearson, pearson_in_mask, psnr, psnr_in_mask, ring_correlation,
     shell_correlation, ssim, ssim_in_mask,
 };
 
@@ -171,8 +171,7 @@ pub(super) fn ring_resolution(volume: &Volume<f32>, spacing_um: Option<[f64; 3]>
     let Some([_, y, x]) = spacing_um.filter(has_square_pixels) else { return f64::NAN };
     let planes = ring_correlation(volume, 0.5 * (y + x), &RingCorrelation::default());
     let found = planes.iter().map(|plane| plane.resolution_um).filter(|um| um.is_finite());
-    let (sum, count) = found.fold((0.0, 0), |(sum, count), um| (sum + um, count + 1));
-    sum / f64::from(count)
+    mean_of_defined(&found.collect::<Vec<_>>()).0
 }
 
 /// Whether one number is the pixel size.

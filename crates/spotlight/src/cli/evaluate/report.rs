@@ -9,12 +9,12 @@ use spotlight_io::table::{Table as FileTable, Values};
 
 use super::Options;
 use super::notes::notes;
-use super::pooled::{Comparison, Level, Series, all_series, comparisons, mean_of};
+use super::pooled::{Comparison, Level, Series, comparisons, mean_of};
 use super::set::Findings;
 use super::tables::same_threshold;
 use super::thresholds::THRESHOLD_METRICS;
 use crate::recipe::SegmentRecipe;
-use crate::table::{Table, number};
+use crate::table::{Table, count, number};
 
 /// Thresholds of the IoU that are printed; the files have all.
 const PRINTED_IOU: [f64; 4] = [0.5, 0.65, 0.75, 0.8];
@@ -25,10 +25,10 @@ const LEAST_PAIRS: usize = 6;
 /// All tables as text.
 pub(super) fn text(
     findings: &Findings,
+    series: &[Series],
     tables: &[(&'static str, FileTable)],
     folder: &Path,
 ) -> String {
-    let series = all_series(findings);
     let mut text = String::new();
     for level in Level::ALL {
         let of_level: Vec<&Series> = series.iter().filter(|s| s.level == level).collect();
@@ -37,8 +37,8 @@ pub(super) fn text(
         }
     }
     text.push_str(&threshold_text(findings));
-    text.push_str(&tests_text(findings, &series));
-    for note in notes(findings) {
+    text.push_str(&tests_text(findings, series));
+    for note in notes(findings, series) {
         text.push_str(&format!("{note}\n"));
     }
     let names: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
@@ -80,14 +80,10 @@ fn level_text(findings: &Findings, level: Level, series: &[&Series]) -> String {
     let images = findings.images.len();
     let percent = 100.0 * Bootstrap::default().level;
     format!(
-        "{heading} Mean [{percent} % interval] of {images} image{}.\n\n{}\n",
-        plural(images),
+        "{heading} Mean [{percent} % interval] of {}.\n\n{}\n",
+        count(images, "image"),
         table.text()
     )
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 /// Mean and ends of the interval as text; the ends are empty where one image gives none.
@@ -146,9 +142,9 @@ fn tests_text(findings: &Findings, series: &[Series]) -> String {
     if most < LEAST_PAIRS {
         let least = (2.0 * 0.5_f64.powi(most as i32)).min(1.0);
         return format!(
-            "Tests between models are not shown: no p of {most} image{} is below {least}, and \
+            "Tests between models are not shown: with {} no p is below {least}, and \
              p < 0.05 needs {LEAST_PAIRS}.\n",
-            plural(most)
+            count(most, "image")
         );
     }
     let mut table = Table::new(&["region", "score", "between", "images", "median difference", "p"]);

@@ -14,6 +14,7 @@ use super::files::{self, Results};
 use super::images::Images;
 use super::objects::{ObjectScores, Segmentation, Truths, object_scores};
 use super::pixels::{PixelScores, pixel_scores};
+use super::pooled::all_series;
 use super::thresholds::{SeriesOptions, ThresholdScores, threshold_scores};
 use super::{report, tables};
 use crate::cli::jobs::output_name;
@@ -43,8 +44,6 @@ pub(super) struct Findings {
     pub(super) thresholds: Vec<ThresholdScores>,
     /// Whether the resolution by shells was asked for.
     pub(super) shells: bool,
-    /// Images that have no true labels, though labels are scored.
-    pub(super) without_truth: usize,
 }
 
 /// Scores the rows of a manifest and writes all tables.
@@ -65,7 +64,8 @@ pub(super) fn run(
     files::check_writable(output)?;
 
     let findings = evaluate_all(options, images, contenders, recipe, context)?;
-    let tables = tables::all(&findings);
+    let series = all_series(&findings);
+    let tables = tables::all(&findings, &series);
     let inputs = input_paths(manifest, &findings);
     let details = report::details(options, &findings, recipe)?;
     let results = Results { tables: &tables, format: options.format, inputs, details };
@@ -73,25 +73,25 @@ pub(super) fn run(
     let text = if options.json {
         report::json_text(&tables)?
     } else {
-        report::text(&findings, &tables, output)
+        report::text(&findings, &series, &tables, output)
     };
     context.print(&text)
 }
 
+/// The series of thresholds needs a model for each folder of predictions.
 fn check_models(options: &Options, contenders: &[Contender]) -> Result<()> {
-    let predicts = |contender: &&Contender| contender.predictions.is_some();
     if !options.thresholds {
         return Ok(());
     }
-    let lacks = contenders.iter().filter(predicts).find(|contender| contender.model.is_none());
-    match lacks {
-        Some(contender) => Err(wrong_use(
-            format!("--thresholds are in the units of a model, and {} has none", contender.name),
-            format!("give it by --model {}=MODEL", contender.name),
+    let mut predicting = contenders.iter().filter(|contender| contender.predictions.is_some());
+    if predicting.clone().next().is_none() {
+        return Err(wrong_use("--thresholds need predictions", "give them by --predictions DIR"));
+    }
+    match predicting.find(|contender| contender.model.is_none()) {
+        Some(Contender { name, .. }) => Err(wrong_use(
+            format!("--thresholds are in the units of a model, and {name} has none"),
+            format!("give it by --model {name}=MODEL"),
         )),
-        None if !contenders.iter().any(|contender| contender.predictions.is_some()) => {
-            Err(wrong_use("--thresholds need predictions", "give them by --predictions DIR"))
-        }
         None => Ok(()),
     }
 }
@@ -193,7 +193,6 @@ fn evaluate_all(
         segmentations: Vec::new(),
         thresholds: Vec::new(),
         shells: !options.no_fsc,
-        without_truth: 0,
     };
     for contender in 0..findings.contenders.len() {
         if findings.contenders[contender].predictions.is_some() {
@@ -253,10 +252,7 @@ fn score_labels(options: &Options, findings: &mut Findings, teller: &mut Teller)
     let mut truths = Truths::default();
     let mut found = vec![Vec::new(); findings.contenders.len()];
     for (place, image) in findings.images.iter().enumerate() {
-        let Some(truth) = truth(options, image)? else {
-            findings.without_truth += 1;
-            continue;
-        };
+        let Some(truth) = truth(options, image)? else { continue };
         for (contender, labels) in image.labels.iter().enumerate() {
             let Some(labels) = labels else { continue };
             let name = &findings.contenders[contender].name;

@@ -4,7 +4,7 @@ use spotlight_image::evaluate::Interval;
 use spotlight_io::table::{Column, Table};
 
 use super::pixels::PIXEL_METRICS;
-use super::pooled::{Series, all_series, comparisons, mean_of, median_of};
+use super::pooled::{Comparison, Series, comparisons, mean_of, median_of};
 use super::set::Findings;
 use super::thresholds::{THRESHOLD_METRICS, ThresholdScores};
 
@@ -20,8 +20,7 @@ pub(super) const NAMES: [&str; 7] = [
 ];
 
 /// All tables by name; those of levels that were not scored are left out.
-pub(super) fn all(findings: &Findings) -> Vec<(&'static str, Table)> {
-    let series = all_series(findings);
+pub(super) fn all(findings: &Findings, series: &[Series]) -> Vec<(&'static str, Table)> {
     let mut tables = Vec::new();
     let mut add = |name: &'static str, columns: Vec<Column>| {
         if columns.first().is_some_and(|column| column.rows() > 0) {
@@ -31,8 +30,8 @@ pub(super) fn all(findings: &Findings) -> Vec<(&'static str, Table)> {
     add(NAMES[0], images(findings));
     add(NAMES[1], objects(findings));
     add(NAMES[2], segmentations(findings));
-    add(NAMES[3], summary(findings, &series));
-    add(NAMES[4], tests(findings, &series));
+    add(NAMES[3], summary(findings, series));
+    add(NAMES[4], tests(findings, series));
     add(NAMES[5], threshold_images(findings));
     add(NAMES[6], threshold_series(findings));
     tables
@@ -136,7 +135,7 @@ fn tests(findings: &Findings, series: &[Series]) -> Vec<Column> {
     let rows = comparisons(series);
     let words = |word: fn(&Series) -> &str| rows.iter().map(|row| word(row.0).into()).collect();
     let models = |place: usize| {
-        let name = |test: &super::pooled::Comparison| test.contenders[place];
+        let name = |test: &Comparison| test.contenders[place];
         rows.iter().map(|row| findings.contenders[name(&row.1)].name.clone()).collect()
     };
     vec![

@@ -110,7 +110,8 @@ fn mean_precision(truth: &Labels, labels: Volume<u32>, prepared: &Prepared) -> R
     let labels = Labels { volume: labels, spacing_um, path: "the segmented prediction".into() };
     let overlap = overlap(&on_grid_of(truth, &labels)?, &labels.volume);
     let precisions = average_precision(&overlap, &IOU_THRESHOLDS);
-    Ok(mean(precisions.iter().map(|precision| precision.average_precision)))
+    let precisions: Vec<f64> = precisions.iter().map(|at| at.average_precision).collect();
+    Ok(mean(&precisions))
 }
 
 /// The voxel size of a grid of the same field.

@@ -21,6 +21,7 @@ use spotlight_io::table::write_table;
 use crate::cli::{Context, values};
 use crate::progress::Progress;
 use crate::record::{Started, input_files};
+use crate::table::count;
 use plan::Plan;
 use profile::Profile;
 
@@ -91,7 +92,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
             plan.fields[0].labels.display()
         ));
     }
-    let mut profile = Profile::new(options, &plan);
+    let mut profile = Profile::new(profile_names(options, &plan));
     let mut images = Vec::with_capacity(plan.fields.len());
 
     const STEPS: u64 = 1000;
@@ -184,8 +185,4 @@ fn record_path(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".json");
     PathBuf::from(name)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -175,7 +175,7 @@ impl Group {
 fn groups(arguments: &[String], fields: usize) -> Result<Vec<Group>> {
     let mut groups: Vec<Group> = Vec::new();
     for argument in arguments {
-        let (name, path) = name_and_path(argument);
+        let (name, path) = values::name_and_path(argument);
         for (i, file) in values::files(&[PathBuf::from(path)])?.into_iter().enumerate() {
             let begins = i == 0 && name.is_some();
             match groups.last_mut().filter(|group| !begins && group.files.len() < fields) {
@@ -195,18 +195,6 @@ fn groups(arguments: &[String], fields: usize) -> Result<Vec<Group>> {
         format!("{fields} label images and {} images{of} do not pair up", group.files.len()),
         "give one image of each channel for each label image, in the same order",
     ))
-}
-
-/// `DNA=a.tif` as `DNA` and `a.tif`; a file of that very name stands for itself.
-fn name_and_path(argument: &str) -> (Option<&str>, &str) {
-    match argument.split_once('=') {
-        Some((name, path))
-            if !name.is_empty() && !name.contains(['/', '\\']) && !Path::new(argument).exists() =>
-        {
-            (Some(name), path)
-        }
-        _ => (None, argument),
-    }
 }
 
 #[cfg(test)]
@@ -252,12 +240,5 @@ mod tests {
             2,
             &[(Some("D"), &["a1.tif", "a2.tif"]), (None, &["b1.tif", "b2.tif"])],
         );
-    }
-
-    #[test]
-    fn a_path_with_an_equals_sign_in_a_folder_is_a_path() {
-        assert_eq!(name_and_path("x=1/a.tif"), (Some("x"), "1/a.tif"));
-        assert_eq!(name_and_path("run/x=1/a.tif"), (None, "run/x=1/a.tif"));
-        assert_eq!(name_and_path("=a.tif"), (None, "=a.tif"));
     }
 }

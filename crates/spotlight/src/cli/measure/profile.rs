@@ -6,8 +6,7 @@ use anyhow::Result;
 use spotlight_image::measure::{FeatureTable, ProfileNames, profile_columns, profile_name};
 use spotlight_io::table::{Column, Table, Values};
 
-use super::plan::{Field, Plan};
-use super::{Options, profile_names};
+use super::plan::Field;
 use crate::cli::{failure, wrong_use};
 
 /// A table that grows image by image.
@@ -22,8 +21,7 @@ pub(super) struct Profile {
 
 impl Profile {
     /// A table without rows or columns.
-    pub(super) fn new(options: &Options, plan: &Plan) -> Self {
-        let names = profile_names(options, plan);
+    pub(super) fn new(names: ProfileNames) -> Self {
         Self { table: Table::default(), units: Vec::new(), channels: None, names }
     }
 

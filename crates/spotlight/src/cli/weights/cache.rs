@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use spotlight_io::atomic;
 
-use super::PUBLISHED;
+use super::{Published, published};
 use crate::cli::{failure, wrong_use};
 
 /// The file of weights that have been fetched, by their published name, such as
@@ -16,29 +16,27 @@ use crate::cli::{failure, wrong_use};
 ///
 /// If there are no weights of this name, or they have not been fetched.
 pub fn cached(name: &str) -> Result<PathBuf> {
-    let Some(weights) = PUBLISHED.iter().find(|weights| weights.name == name) else {
-        return Err(wrong_use(
-            format!("there are no weights named {name}"),
-            "spotlight weights list",
-        ));
-    };
+    let weights = published(name)
+        .map_err(|expected| wrong_use(format!("there are no weights named {name}"), expected))?;
+    fetched(&weights)
+}
+
+/// The file of weights that have been fetched.
+pub(super) fn fetched(weights: &Published) -> Result<PathBuf> {
     let path = cache_folder()?.join(weights.file);
     if path.is_file() {
         return Ok(path);
     }
+    let name = weights.name;
     Err(failure(
         format!("{} is not there: the weights {name} have not been fetched", path.display()),
-        format!("spotlight weights fetch {name}, or copy the file there from another machine"),
+        format!("run spotlight weights fetch {name}, or copy the file there from another machine"),
     ))
 }
 
 /// The folder of fetched weights: `$SPOTLIGHT_CACHE`, else `$XDG_CACHE_HOME/spotlight`, else
 /// `~/.cache/spotlight`. It need not exist.
-///
-/// # Errors
-///
-/// If none of the variables is set, `HOME` included.
-pub fn cache_folder() -> Result<PathBuf> {
+pub(super) fn cache_folder() -> Result<PathBuf> {
     folder_by(|name| std::env::var_os(name)).ok_or_else(|| {
         wrong_use(
             "there is no folder for fetched weights: neither SPOTLIGHT_CACHE nor HOME is set",

@@ -125,7 +125,7 @@ fn attempt(
             request = request.header("If-Range", &origin.version);
         }
     }
-    let response = request.call().map_err(of_call)?;
+    let response = request.call().map_err(|error| of_call(wanted, error))?;
     let (start, total) = match (response.status(), origin) {
         (StatusCode::PARTIAL_CONTENT, Some(origin)) => {
             let (start, total) = content_range(&response).unwrap_or((u64::MAX, None));
@@ -148,17 +148,18 @@ fn attempt(
         }
         (status, _) => return Err(Trouble::Final(refused(wanted, status))),
     };
-    receive(response, wanted.part, start, total, observe)
+    receive(response, wanted, start, total, observe)
 }
 
 /// Adds the body of an answer to the unfinished file.
 fn receive(
     response: Response<ureq::Body>,
-    part: &Path,
+    wanted: &Download<'_>,
     start: u64,
     total: Option<u64>,
     observe: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<(), Trouble> {
+    let part = wanted.part;
     let opened = OpenOptions::new().append(true).open(part);
     let mut file = opened.map_err(|error| Trouble::Final(cannot_write(part, &error)))?;
     let mut reader = response.into_body().into_reader();
@@ -174,8 +175,8 @@ fn receive(
         done += count as u64;
         if done > MAX_BYTES || total.is_some_and(|total| done > total) {
             empty(part)?;
-            let error = "the server sends more than it should: take another address with --url";
-            return Err(Trouble::Final(failure(error, "")));
+            let error = format!("{} sends more than it should", wanted.url);
+            return Err(Trouble::Final(failure(error, "take another address with --url")));
         }
         let written = file.write_all(&buffer[..count]);
         written.map_err(|error| Trouble::Final(cannot_write(part, &error)))?;
@@ -200,14 +201,15 @@ fn broken(done: u64, total: Option<u64>, reason: &str) -> String {
     format!("{done} of {total} bytes came and {reason}")
 }
 
-fn of_call(error: ureq::Error) -> Trouble {
+fn of_call(wanted: &Download<'_>, error: ureq::Error) -> Trouble {
     use ureq::Error;
     match error {
         Error::HostNotFound => Trouble::Unreachable("there is no such host".to_owned()),
         Error::Timeout(_) => Trouble::Unreachable("it does not answer".to_owned()),
-        Error::BadUri(_) | Error::TooManyRedirects | Error::Http(_) => {
-            Trouble::Final(failure(format!("the address is of no use: {error}"), ""))
-        }
+        Error::BadUri(_) | Error::TooManyRedirects | Error::Http(_) => Trouble::Final(failure(
+            format!("cannot fetch {}: {error}", wanted.url),
+            "check the address, or take another one with --url",
+        )),
         other => {
             let text = other.to_string();
             Trouble::Unreachable(text.strip_prefix("io: ").unwrap_or(&text).to_owned())

@@ -17,23 +17,20 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use spotlight_learn::{Error, torch_file};
 
+use super::FetchOptions;
 use super::cache::{beside, cache_folder, record_sha256, recorded_sha256};
 use super::download::{Download, download};
-use super::{FetchOptions, Published};
 use crate::cli::{Context, failure};
 use crate::progress::Progress;
 use crate::record::input_files;
 
 /// Makes sure that the weights are there, and returns their file.
-pub(super) fn fetch(
-    options: &FetchOptions,
-    weights: &Published,
-    context: &Context,
-) -> Result<PathBuf> {
+pub(super) fn fetch(options: &FetchOptions, context: &Context) -> Result<PathBuf> {
+    let weights = options.weights;
     let file = cache_folder()?.join(weights.file);
     if file.is_file() && !options.overwrite {
-        check_present(&file, options)?;
-        context.say(&format!("{} is there already, with the SHA-256 it should have", weights.file));
+        let sha256 = check_present(&file, options)?;
+        context.say(&format!("{} is there already, with the SHA-256 {sha256}", weights.file));
         return Ok(file);
     }
     if let Some(folder) = file.parent() {
@@ -64,17 +61,13 @@ pub(super) fn fetch(
 }
 
 /// The file must be the one that was fetched first; one that a person has put there is recorded.
-fn check_present(file: &Path, options: &FetchOptions) -> Result<()> {
+fn check_present(file: &Path, options: &FetchOptions) -> Result<String> {
     let found = sha256_of(file)?;
     let recorded = recorded_sha256(file)?;
     let expected = options.sha256.as_ref().or(recorded.as_ref());
-    if expected.is_some_and(|expected| *expected != found) {
+    if let Some(expected) = expected.filter(|expected| **expected != found) {
         return Err(failure(
-            format!(
-                "{} has the SHA-256 {found} and should have {}",
-                file.display(),
-                expected.map_or("another", String::as_str)
-            ),
+            format!("{} has the SHA-256 {found} and should have {expected}", file.display()),
             "delete it and fetch it again",
         ));
     }
@@ -82,7 +75,7 @@ fn check_present(file: &Path, options: &FetchOptions) -> Result<()> {
         torch_file::read(file)?;
         record_sha256(file, &found)?;
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Keeps two programs from writing to one file.

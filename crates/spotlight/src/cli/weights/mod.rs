@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::table::Table;
 
-pub use cache::{cache_folder, cached};
+pub use cache::cached;
+use cache::{cache_folder, fetched};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,15 +29,15 @@ Examples:
 
 /// Weights that somebody has published.
 #[derive(Clone, Copy, Debug)]
-struct Published {
+pub struct Published {
     /// What commands call them.
-    name: &'static str,
+    pub name: &'static str,
     /// Name of the file.
-    file: &'static str,
+    pub file: &'static str,
     /// Where it was published.
-    url: &'static str,
+    pub url: &'static str,
     /// What they are.
-    about: &'static str,
+    pub about: &'static str,
 }
 
 /// All weights that can be fetched. Their authors publish no checksum of any of them.
@@ -74,7 +75,7 @@ pub enum Action {
     Path {
         /// Name of the weights
         #[arg(value_name = "NAME", value_parser = published)]
-        name: &'static str,
+        weights: Published,
     },
 }
 
@@ -83,7 +84,7 @@ pub enum Action {
 pub struct FetchOptions {
     /// Name of the weights
     #[arg(value_name = "NAME", value_parser = published)]
-    pub name: &'static str,
+    pub weights: Published,
     /// Take the file from this address
     #[arg(long, value_name = "URL", value_parser = address)]
     pub url: Option<String>,
@@ -98,10 +99,9 @@ pub struct FetchOptions {
     pub stall: Duration,
 }
 
-fn published(text: &str) -> Result<&'static str, String> {
-    let found = PUBLISHED.iter().find(|weights| weights.name == text);
-    found.map(|weights| weights.name).ok_or_else(|| {
-        let names: Vec<&str> = PUBLISHED.iter().map(|weights| weights.name).collect();
+fn published(name: &str) -> Result<Published, String> {
+    PUBLISHED.into_iter().find(|weights| weights.name == name).ok_or_else(|| {
+        let names = PUBLISHED.map(|weights| weights.name);
         format!("expected one of: {}", names.join(", "))
     })
 }
@@ -134,18 +134,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 pub fn run(options: &Options, context: &Context) -> Result<()> {
     match &options.action {
         Action::Fetch(options) => {
-            let path = fetch::fetch(options, find(options.name), context)?;
+            let path = fetch::fetch(options, context)?;
             context.print(&format!("{}\n", path.display()))
         }
         Action::List { json } => list(*json, context),
-        Action::Path { name } => context.print(&format!("{}\n", cached(name)?.display())),
+        Action::Path { weights } => context.print(&format!("{}\n", fetched(weights)?.display())),
     }
-}
-
-/// The entry of a name of [`published`].
-fn find(name: &str) -> &'static Published {
-    let found = PUBLISHED.iter().find(|weights| weights.name == name);
-    found.expect("the command line lets only these names through")
 }
 
 fn list(as_json: bool, context: &Context) -> Result<()> {
