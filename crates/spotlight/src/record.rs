@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use spotlight_engine::Engine;
+use spotlight_io::atomic;
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,18 @@ pub struct Record {
     pub outputs: Vec<PathBuf>,
     /// What is particular to the command.
     pub details: serde_json::Value,
+}
+
+impl Record {
+    /// Writes the record as JSON.
+    ///
+    /// # Errors
+    ///
+    /// If the file is in the way or cannot be written.
+    pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).context("while writing the record")?;
+        Ok(atomic::write_bytes(path, &text, overwrite)?)
+    }
 }
 
 /// A file that was read, and what was in it.

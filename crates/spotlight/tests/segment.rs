@@ -249,3 +249,13 @@ fn bad_input_is_told_in_one_sentence() {
     fails(&tune(&[]), 1, &["truth.tif has [20, 50, 49]", "dna.tif has [20, 50, 50]"]);
     assert!(!stacks.path("labels.tif").exists());
 }
+
+#[test]
+fn a_split_without_a_manifest_is_refused() {
+    let stacks = folder();
+    let out = stacks.path("labels").display().to_string();
+    let output = spotlight("segment", &[&stacks.path("dna.tif")], &["--split", "test", "-o", &out]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--split"));
+    assert!(!stacks.path("labels").exists());
+}

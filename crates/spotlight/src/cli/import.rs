@@ -1,6 +1,6 @@
 //! `spotlight import`: turns an F-net that pytorch_fnet has trained into a model file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,6 +11,7 @@ use spotlight_learn::loss::Loss;
 use spotlight_learn::model_file::{ImportedFnet, Model, ModelManifest, Ranges, import_fnet};
 use spotlight_learn::prepare::PrepareOptions;
 
+use crate::cli::jobs::make_folder;
 use crate::cli::{Context, failure, values, wrong_use};
 use crate::record::input_files;
 
@@ -142,15 +143,6 @@ fn model(options: &Options, imported: ImportedFnet) -> Result<Model> {
         ..ModelManifest::default()
     };
     Ok(Model { manifest, network })
-}
-
-fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|error| {
-        failure(
-            format!("cannot make the folder {}: {error}", folder.display()),
-            "choose another output folder",
-        )
-    })
 }
 
 #[cfg(test)]

@@ -120,18 +120,23 @@ fn check(jobs: &[Job], overwrite: bool) -> Result<()> {
     Ok(())
 }
 
+/// Makes a folder for results, with those above it.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        failure(
+            format!("cannot make the folder {}: {error}", folder.display()),
+            "choose another output folder",
+        )
+    })
+}
+
 /// Makes the folders of the outputs and makes sure that files can be written there,
 /// before any time is spent.
 pub(super) fn prepare_folders(jobs: &[Job], overwrite: bool) -> Result<()> {
     for job in jobs {
         let folder = job.output.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            std::fs::create_dir_all(folder).map_err(|error| {
-                failure(
-                    format!("cannot make the folder {}: {error}", folder.display()),
-                    "choose another output folder",
-                )
-            })?;
+            make_folder(folder)?;
         }
     }
     if let Some(job) = jobs.first() {

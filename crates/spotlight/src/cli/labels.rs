@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spotlight_image::label::{Connectivity, components};
+use spotlight_image::resample::{Order, Resize, resize};
 use spotlight_image::{Shape, Volume};
 use spotlight_io::{
     OutputChannel, Selection, Stack, Voxels, WriteOptions, read_stack, write_ome_tiff,
@@ -59,6 +60,13 @@ pub fn read_truth(path: &Path, number_components: bool) -> Result<Labels> {
     }
     labels.volume = numbered;
     Ok(labels)
+}
+
+/// Labels on another grid of the same field: every voxel has the label of the nearest one.
+#[must_use]
+pub fn on_grid(labels: &Volume<u32>, shape: Shape) -> Volume<u32> {
+    let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
+    resize(labels, shape, &nearest)
 }
 
 /// The labels of a stack.

@@ -1,9 +1,9 @@
-//! What several commands check in a stack after they have read it.
+//! What several commands say of stacks and their grids, and check in them.
 
 use std::path::Path;
 
 use anyhow::Result;
-use spotlight_image::Volume;
+use spotlight_image::{Shape, Volume};
 use spotlight_io::Voxels;
 
 use crate::cli::failure;
@@ -49,4 +49,17 @@ pub fn missing_spacing(path: &Path) -> anyhow::Error {
         format!("{} gives no voxel size", path.display()),
         "give it in µm with --spacing z,y,x, such as --spacing 0.29,0.108,0.108",
     )
+}
+
+/// A stack with its size, for errors: "a.tif has 3 x 4 x 5 voxels (z, y, x)".
+#[must_use]
+pub fn with_size(path: &Path, shape: Shape) -> String {
+    let [z, y, x] = shape;
+    format!("{} has {z} x {y} x {x} voxels (z, y, x)", path.display())
+}
+
+/// The voxel size of another grid that fills the same box.
+#[must_use]
+pub fn spacing_of_grid(spacing_um: [f64; 3], from: Shape, to: Shape) -> [f64; 3] {
+    std::array::from_fn(|axis| spacing_um[axis] * from[axis] as f64 / to[axis] as f64)
 }

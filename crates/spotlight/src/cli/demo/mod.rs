@@ -13,7 +13,7 @@ use spotlight_image::Shape;
 use crate::cli::{Context, values, wrong_use};
 use crate::progress::{Progress, duration};
 use crate::scores::{HEADINGS, Scores};
-use crate::table::Table;
+use crate::table::{Table, count};
 
 pub use study::{DemoOptions, Findings, Model, Setting, study};
 
@@ -127,9 +127,9 @@ fn summary(options: &Options, findings: &Findings) -> String {
         files.rows.push(vec![base.join(name).display().to_string(), holds.to_owned()]);
     }
     let (held_out, learnt) = (findings.held_out, findings.learnt);
-    let plural = if held_out == 1 { "" } else { "s" };
+    let stacks = count(held_out, "held-out stack");
     format!(
-        "Mean over {held_out} held-out stack{plural}, after {} iterations on {learnt} others:\n\n{}\n\
+        "Mean over {stacks}, after {} iterations on {learnt} others:\n\n{}\n\
          PSNR in dB and Pearson's r: whole, in the foreground (fg), over its voxels alone.\n\
          Dice: the predicted foreground against the true one of the simulation.\n\
          The squared error weighs {} in the Spotlight loss; the paper's 0.5 needs longer runs.\n\n{}",

@@ -221,8 +221,7 @@ pub fn study(options: &DemoOptions, setting: Setting, tell: Tell) -> Result<Find
     let mut record = started.record(engine);
     record.outputs = OUTPUTS.map(PathBuf::from).to_vec();
     record.details = json!({ "options": options });
-    let text = serde_json::to_vec_pretty(&record)?;
-    atomic::write_bytes(&folder.join(RECORD), &text, overwrite)?;
+    record.write(&folder.join(RECORD), overwrite)?;
     TEST.tell(tell, 1.0, "");
     Ok(Findings { scores, held_out: held_out.len(), learnt: learnt.len() })
 }

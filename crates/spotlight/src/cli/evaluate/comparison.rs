@@ -13,7 +13,7 @@ use spotlight_learn::model_file::{ModelManifest, Ranges};
 use spotlight_learn::prepare::TargetCentre;
 
 use crate::cli::failure;
-use crate::cli::stacks::check_finite;
+use crate::cli::stacks::{check_finite, with_size};
 use crate::scores::{Comparison, Intensity, Scores, score};
 
 /// The files of one prediction.
@@ -215,9 +215,6 @@ fn intensity(ranges: &Ranges) -> Intensity {
 }
 
 fn shapes_disagree(a: &Stack, b: &Stack) -> anyhow::Error {
-    let told = |stack: &Stack| {
-        let [z, y, x] = stack.shape();
-        format!("{} has {z} x {y} x {x} voxels (z, y, x)", stack.path.display())
-    };
+    let told = |stack: &Stack| with_size(&stack.path, stack.shape());
     failure(format!("{} and {}", told(a), told(b)), "score stacks of the same field and voxel size")
 }

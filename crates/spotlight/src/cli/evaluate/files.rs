@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
-use spotlight_io::atomic;
 use spotlight_io::table::{Table, TableFormat, write_table};
 
 use super::tables;
+use crate::cli::jobs::make_folder;
 use crate::cli::{Context, failure, wrong_use};
 use crate::record::{Started, input_files};
 
@@ -71,12 +71,7 @@ pub(super) fn write(
     overwrite: bool,
     context: &Context,
 ) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|error| {
-        failure(
-            format!("cannot make the folder {}: {error}", folder.display()),
-            "choose another output folder",
-        )
-    })?;
+    make_folder(folder)?;
     let name = |table: &str| PathBuf::from(format!("{table}.{}", results.format.ending()));
     let names: Vec<PathBuf> = results.tables.iter().map(|(table, _)| name(table)).collect();
     let temporary = tempfile::Builder::new().prefix(".evaluate").tempdir_in(folder);
@@ -89,8 +84,7 @@ pub(super) fn write(
     record.inputs = input_files(results.inputs.iter().map(PathBuf::as_path))?;
     record.outputs = names;
     record.details = results.details.clone();
-    let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
-    atomic::write_bytes(&temporary.path().join(RECORD), &text, false)?;
+    record.write(&temporary.path().join(RECORD), false)?;
 
     check_free(folder, overwrite)?;
     for name in names_of_all().map(PathBuf::from) {

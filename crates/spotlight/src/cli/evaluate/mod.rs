@@ -45,6 +45,7 @@ use spotlight_io::table::TableFormat;
 use crate::cli::{Context, segment, values, wrong_use};
 
 pub use comparison::{Case, Space, evaluate, target_centre};
+pub(in crate::cli) use objects::mean_average_precision;
 pub use pair::Scored;
 
 const EXAMPLES: &str = "\

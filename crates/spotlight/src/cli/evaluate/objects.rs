@@ -12,11 +12,11 @@ use spotlight_image::evaluate::{
     mean_of_defined, object_errors, overlap,
 };
 use spotlight_image::measure::{MeasureOptions, measure};
-use spotlight_image::resample::{Order, Resize, resize};
 use spotlight_image::{Shape, Volume};
 
 use crate::cli::failure;
-use crate::cli::labels::Labels;
+use crate::cli::labels::{Labels, on_grid};
+use crate::cli::stacks::with_size;
 
 /// Features are compared up to an IoU of 0.80, as in Figure 2 of the paper.
 pub(super) const FEATURE_THRESHOLDS: usize = 7;
@@ -100,21 +100,14 @@ impl Truths {
 /// The truth on the grid of labels of the same field.
 pub(super) fn on_grid_of(truth: &Labels, labels: &Labels) -> Result<Volume<u32>> {
     let (from, to) = (truth.volume.shape, labels.volume.shape);
-    if from == to {
-        return Ok(truth.volume.clone());
-    }
     if !(is_half(from, to) || is_same_field(truth, labels)) {
-        let told = |labels: &Labels| {
-            let [z, y, x] = labels.volume.shape;
-            format!("{} has {z} x {y} x {x} voxels (z, y, x)", labels.path.display())
-        };
+        let told = |labels: &Labels| with_size(&labels.path, labels.volume.shape);
         return Err(failure(
             format!("{} and {}: not one field", told(truth), told(labels)),
             "give labels on the grid of the truth, on half of it, or with their voxel size",
         ));
     }
-    let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
-    Ok(resize(&truth.volume, to, &nearest))
+    Ok(on_grid(&truth.volume, to))
 }
 
 /// Whether each axis is as long or half as long, halves rounded to even.
@@ -197,6 +190,13 @@ fn segmentation(found: &Found, scores: &[ObjectScores]) -> Segmentation {
         errors: [errors.split, errors.merged, errors.missed, errors.spurious],
         feature_distance: mean(&distances),
     }
+}
+
+/// The average precision, its mean over [`IOU_THRESHOLDS`]; NaN if there is no object at all.
+pub(in crate::cli) fn mean_average_precision(overlap: &Overlap) -> f64 {
+    let precisions = average_precision(overlap, &IOU_THRESHOLDS);
+    let values: Vec<f64> = precisions.iter().map(|found| found.average_precision).collect();
+    mean(&values)
 }
 
 /// Mean of what is defined; NaN of none.

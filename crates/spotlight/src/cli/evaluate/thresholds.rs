@@ -8,19 +8,18 @@
 //! ```
 
 use anyhow::Result;
-use spotlight_image::evaluate::{
-    Fill, IOU_THRESHOLDS, SERIES_THRESHOLDS, average_precision, overlap, psnr,
-};
+use spotlight_image::Volume;
+use spotlight_image::evaluate::{Fill, SERIES_THRESHOLDS, overlap, psnr};
 use spotlight_image::segment::segment;
-use spotlight_image::{Shape, Volume};
 
 use super::comparison::Prepared;
 use super::images::{Images, Region};
-use super::objects::{mean, on_grid_of};
+use super::objects::{mean_average_precision, on_grid_of};
 use super::pixels::{Metric, metric, ring_resolution};
 use super::similarity::{Removal, fit, predicted, similarity};
 use crate::cli::failure;
 use crate::cli::labels::Labels;
+use crate::cli::stacks::spacing_of_grid;
 use crate::recipe::SegmentRecipe;
 
 /// The scores at a threshold, in the order of [`ThresholdScores::values`].
@@ -106,15 +105,8 @@ fn missing_spacing() -> anyhow::Error {
 fn mean_precision(truth: &Labels, labels: Volume<u32>, prepared: &Prepared) -> Result<f64> {
     let spacing_um = prepared
         .spacing_um
-        .map(|spacing| reduced(spacing, prepared.prediction.shape, labels.shape));
+        .map(|spacing| spacing_of_grid(spacing, prepared.prediction.shape, labels.shape));
     let labels = Labels { volume: labels, spacing_um, path: "the segmented prediction".into() };
     let overlap = overlap(&on_grid_of(truth, &labels)?, &labels.volume);
-    let precisions = average_precision(&overlap, &IOU_THRESHOLDS);
-    let precisions: Vec<f64> = precisions.iter().map(|at| at.average_precision).collect();
-    Ok(mean(&precisions))
-}
-
-/// The voxel size of a grid of the same field.
-fn reduced(spacing_um: [f64; 3], from: Shape, to: Shape) -> [f64; 3] {
-    std::array::from_fn(|axis| spacing_um[axis] * from[axis] as f64 / to[axis] as f64)
+    Ok(mean_average_precision(&overlap))
 }

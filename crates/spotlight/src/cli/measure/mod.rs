@@ -10,12 +10,11 @@ mod stacks;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use spotlight_image::measure::{FeatureSet, MeasureOptions, ProfileNames, measure_and_tell};
 use spotlight_io::Channel;
-use spotlight_io::atomic;
 use spotlight_io::table::write_table;
 
 use crate::cli::{Context, values};
@@ -175,8 +174,7 @@ fn write_record(
         "images": images,
         "units": units,
     });
-    let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
-    Ok(atomic::write_bytes(&record_path(&options.output), &text, options.overwrite)?)
+    record.write(&record_path(&options.output), options.overwrite)
 }
 
 /// Where the record of a table lies: beside it, `a.csv` and `a.csv.json`. The ending stays,

@@ -8,6 +8,7 @@ use spotlight_io::{Selection, Stack, read_stack};
 use super::plan::{Field, Image, LengthUnit, Plan};
 use crate::cli::failure;
 use crate::cli::labels::labels_of;
+use crate::cli::stacks::with_size;
 
 /// What is measured together.
 pub(super) struct Stacks {
@@ -70,10 +71,7 @@ fn name(image: &Image, stack: &Stack) -> Result<String> {
 }
 
 fn shapes_disagree(labels: &Stack, image: &Stack) -> anyhow::Error {
-    let told = |stack: &Stack| {
-        let [z, y, x] = stack.shape();
-        format!("{} has {z} x {y} x {x} voxels (z, y, x)", stack.path.display())
-    };
+    let told = |stack: &Stack| with_size(&stack.path, stack.shape());
     failure(
         format!("{} and {}", told(labels), told(image)),
         "measure labels in images of the same field and voxel size",

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
-use spotlight_io::{OutputChannel, Voxels, WriteOptions, atomic, write_ome_tiff};
+use spotlight_io::{OutputChannel, Voxels, WriteOptions, write_ome_tiff};
 use spotlight_learn::predict::{Prediction, Predictor};
 
 use super::Stainer;
@@ -36,8 +36,7 @@ pub(super) fn write_stain(
         "peak_memory_bytes": peak_memory_bytes(),
         "options": stainer.settings,
     });
-    let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
-    Ok(atomic::write_bytes(&record_path(&job.output), &text, true)?)
+    record.write(&record_path(&job.output), true)
 }
 
 /// Writes a prediction as OME-TIFF, with a note on the model that made it.

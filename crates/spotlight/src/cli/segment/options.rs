@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "CSV", conflicts_with_all = ["inputs", "channel"])]
     pub manifest: Option<PathBuf>,
     /// Only the rows of the manifest with this split: train, validate or test
-    #[arg(long, value_name = "SPLIT", requires = "manifest")]
+    #[arg(long, value_name = "SPLIT", requires = "manifest", conflicts_with = "inputs")]
     pub split: Option<Split>,
     /// Channel of the stacks, by name or by number from 0
     #[arg(long, value_name = "NAME", value_parser = values::channel)]

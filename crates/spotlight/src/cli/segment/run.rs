@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 use spotlight_engine::Engine;
-use spotlight_image::resample::{Order, Resize, resize};
+use spotlight_image::Volume;
 use spotlight_image::segment::{Watershed, segment};
-use spotlight_image::{Shape, Volume};
 use spotlight_io::{Selection, atomic, read_stack};
 use spotlight_learn::predict::{PredictOptions, Predictor};
 
@@ -17,7 +16,8 @@ use super::cellpose::{Cellpose, Plan};
 use super::options::{Method, Options};
 use super::preview;
 use crate::cli::jobs::{self, Job, Request, Role};
-use crate::cli::labels::write_labels;
+use crate::cli::labels::{on_grid, write_labels};
+use crate::cli::stacks::spacing_of_grid;
 use crate::cli::{Context, failure, stacks, values};
 use crate::progress::Progress;
 use crate::recipe::SegmentRecipe;
@@ -134,15 +134,16 @@ impl Segmenter<'_> {
         let shown = self.options.preview.then(|| image.clone());
         let found = self.find(image, job, &plan, tell)?;
         let (labels, labels_um) = if self.options.keep_grid {
-            let labels_um = spacing_um.map(|from| spacing_on(found.shape, shape, from));
+            let labels_um = spacing_um.map(|from| spacing_of_grid(from, shape, found.shape));
             (found, labels_um)
         } else {
-            (on_grid(found, shape), spacing_um)
+            let is_there = found.shape == shape;
+            (if is_there { found } else { on_grid(&found, shape) }, spacing_um)
         };
         let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
         if let Some(image) = shown {
-            let outlined = on_grid(labels.clone(), shape);
+            let outlined = on_grid(&labels, shape);
             preview::write(
                 &preview_path(job),
                 &image,
@@ -245,28 +246,13 @@ impl Segmenter<'_> {
             "peak_memory_bytes": peak_memory_bytes(),
             "recipe": self.recipe.to_json()?,
         });
-        let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
-        Ok(atomic::write_bytes(&record_path(&job.output), &text, true)?)
+        record.write(&record_path(&job.output), true)
     }
 }
 
 /// Where the picture of a stack lies: beside its labels, `a.ome.tif` and `a.ome.png`.
 fn preview_path(job: &Job) -> PathBuf {
     job.output.with_extension("png")
-}
-
-/// Labels brought to another grid of the same field by nearest sampling.
-fn on_grid(labels: Volume<u32>, shape: Shape) -> Volume<u32> {
-    if labels.shape == shape {
-        return labels;
-    }
-    let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
-    resize(&labels, shape, &nearest)
-}
-
-/// The voxel size of a grid that fills the same box as another one.
-fn spacing_on(shape: Shape, of: Shape, spacing_um: [f64; 3]) -> [f64; 3] {
-    std::array::from_fn(|axis| spacing_um[axis] * of[axis] as f64 / shape[axis] as f64)
 }
 
 /// The error of a stack whose voxel size the recipe needs.

@@ -31,6 +31,7 @@ use crate::pairs::ManifestPairs;
 use crate::progress::{Progress, duration};
 use crate::recipe::{RunRecipe, SplitOptions, read_settings};
 use crate::record::Started;
+use crate::table::count;
 use journal::Journal;
 use log::Line;
 use result::{Done, write_split};
@@ -157,7 +158,7 @@ fn blame(error: Error, recipe: &RunRecipe) -> anyhow::Error {
 
 /// Says what the run will learn from.
 fn introduce(data: &TrainingData, recipe: &RunRecipe, context: &Context) {
-    let count = |pairs: usize| format!("{pairs} pair{}", if pairs == 1 { "" } else { "s" });
+    let count = |pairs| count(pairs, "pair");
     let train = count(data.train.len());
     let validates = recipe.method.train.validate_every > 0;
     context.say(&match data.validate.len() {

@@ -34,8 +34,7 @@ impl Done<'_> {
         let stacks = input_files(files(learnt).iter().map(PathBuf::as_path))?;
         self.model(&stacks)?.write(&folder.file(MODEL))?;
         let record = self.record(stacks)?;
-        let text = serde_json::to_string_pretty(&record)?;
-        spotlight_io::atomic::write_bytes(&folder.file(RECORD), text.as_bytes(), true)?;
+        record.write(&folder.file(RECORD), true)?;
         Ok(())
     }
 

@@ -8,23 +8,23 @@ mod trials;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use spotlight_image::Volume;
-use spotlight_image::evaluate::{IOU_THRESHOLDS, average_precision, overlap};
-use spotlight_image::resample::{Order, Resize, resize};
+use spotlight_image::evaluate::overlap;
 use spotlight_image::segment::{Example, Grid, Trial, rank_trials, reduced_shape, trial_scores};
 use spotlight_io::atomic;
 use spotlight_io::manifest::{Row, Split};
 use spotlight_io::{Selection, read_stack};
 
-use crate::cli::labels::read_truth;
+use crate::cli::evaluate::mean_average_precision;
+use crate::cli::labels::{on_grid, read_truth};
 use crate::cli::{Context, failure, segment, stacks, values};
 use crate::progress::Progress;
 use crate::recipe::SegmentRecipe;
 use crate::record::{Started, input_files, record_path};
-use crate::table::{Table, number};
+use crate::table::{Table, count, number};
 
 use trials::{FIELDS, Field};
 
@@ -128,8 +128,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         "settings_tried": trials.len(),
         "recipe": tuned.to_json()?,
     });
-    let text = serde_json::to_vec_pretty(&record).context("while writing the record")?;
-    atomic::write_bytes(&record_path(&options.output), &text, true)?;
+    record.write(&record_path(&options.output), true)?;
     context.print(&report(options, &trials, rows.len())?)
 }
 
@@ -166,10 +165,11 @@ fn scores_of(
         recipe.watershed_for(spacing_um).ok_or_else(|| segment::missing_spacing(&row.target))?;
     let image = stacks::to_finite(stack.voxels, &row.target)?;
     let truth = truth(mask, &row.target, &image, options.truth_components)?;
-    let nearest = Resize { order: Order::Nearest, anti_aliasing: false, ..Resize::default() };
-    let truth = resize(&truth, reduced_shape(image.shape, chain.scale), &nearest);
+    let truth = on_grid(&truth, reduced_shape(image.shape, chain.scale));
     let example = Example { image: &image, truth: &truth };
-    Ok(trial_scores(example, &chain, grid, mean_average_precision))
+    Ok(trial_scores(example, &chain, grid, |found, truth| {
+        mean_average_precision(&overlap(truth, found))
+    }))
 }
 
 /// The true labels of a stack.
@@ -195,17 +195,9 @@ fn truth(
     ))
 }
 
-/// The mean of the average precision over [`IOU_THRESHOLDS`]; NaN if neither has an object.
-fn mean_average_precision(found: &Volume<u32>, truth: &Volume<u32>) -> f64 {
-    let overlap = overlap(truth, found);
-    let precisions = average_precision(&overlap, &IOU_THRESHOLDS);
-    let sum: f64 = precisions.iter().map(|precision| precision.average_precision).sum();
-    sum / precisions.len() as f64
-}
-
 /// First lines of the recipe.
 fn header(score: f64, stacks: usize, settings: usize) -> String {
-    let stacks = if stacks == 1 { "1 stack".to_owned() } else { format!("{stacks} stacks") };
+    let stacks = count(stacks, "stack");
     format!(
         "# The best of {settings} settings on {stacks}: mean average precision {score:.4}\n\
          # over IoU 0.50 to 0.95. To use it: spotlight segment IMAGE... -o OUT -c FILE\n\n"
