@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 use super::heat::{Heat, Spread};
 use crate::Volume;
-use crate::grid::{Region, Shape, voxel_count};
+use crate::grid::{Region, Shape, index_of, voxel_count};
 use crate::label::{bounding_boxes, crop_object};
 
 /// What a gradient of length 0 is divided by.
@@ -224,11 +224,8 @@ fn plane_of(labels: &Volume<u32>, normal: usize, index: usize) -> Volume<u32> {
     Volume::new([1, first, second], labels.crop(region).voxels)
 }
 
-fn places([depth, height, width]: Shape) -> impl Iterator<Item = [usize; 3]> {
-    (0..voxel_count([depth, height, width])).map(move |offset| {
-        let row = offset / width;
-        [row / height, row % height, offset % width]
-    })
+fn places(shape: Shape) -> impl Iterator<Item = [usize; 3]> {
+    (0..voxel_count(shape)).map(move |offset| index_of(shape, offset))
 }
 
 fn centre_in(object: &Volume<bool>) -> [usize; 3] {

@@ -79,10 +79,8 @@ pub fn micro_fit(pairs: &[(&Volume<f32>, &Volume<f32>)], background_percentile: 
         pairs.iter().for_each(|(target, prediction)| see(target, prediction));
         Ok::<(), Infallible>(())
     };
-    match micro_fit_of_each(show, background_percentile) {
-        Ok(fit) => fit,
-        Err(never) => match never {},
-    }
+    let Ok(fit) = micro_fit_of_each(show, background_percentile);
+    fit
 }
 
 /// [`micro_fit`] where no more than one pair need be in memory: `show` gives every pair to its

@@ -20,6 +20,7 @@
 use rayon::prelude::*;
 
 use super::field::{Field, Lanes};
+use crate::grid::index_of;
 
 /// Walks that one thread follows side by side.
 const WALKS: usize = 256;
@@ -50,7 +51,7 @@ pub(super) fn follow<T: Send>(
 ) -> Vec<T> {
     let walk = |cells: &[usize]| {
         let mut at: Vec<Lanes> =
-            cells.iter().map(|cell| motion.start(field.index(*cell))).collect();
+            cells.iter().map(|cell| motion.start(index_of(field.shape, *cell))).collect();
         walk_all(&mut at, motion, steps);
         at.into_iter().map(|at| end(motion.position(at))).collect::<Vec<T>>()
     };
