@@ -14,12 +14,12 @@ import json
 import os
 import re
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from processes import Process, executable
+
 WORKER = Path(__file__).resolve().parent / "pytorch_worker.py"
 OURS = "ours"
 PRECISIONS = ("f32", "bf16")
@@ -47,36 +47,6 @@ HOPELESS = 1.5
 
 # Lets the threads of the last process fall asleep before the next one is asked.
 PAUSE_S = 0.05
-
-
-class Process:
-    """A warm process that answers every line with a line of JSON."""
-
-    def __init__(self, command, environment=None):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        environment = os.environ | (environment or {})
-        self.process = subprocess.Popen(command, env=environment, **pipes)
-
-    def read(self):
-        line = self.process.stdout.readline()
-        if line:
-            return json.loads(line)
-        code = self.process.wait()
-        reason = "killed, most likely for want of memory" if code == -9 else f"exit status {code}"
-        return {"error": reason}
-
-    def ask(self, line):
-        try:
-            self.process.stdin.write(line + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the answer says why
-        return self.read()
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
 
 
 class Bench:
@@ -108,19 +78,6 @@ class Bench:
         if not self.options.compile:
             return forms
         return (*forms, *(f"{form}-compiled" for form in forms if not form.startswith("bf16")))
-
-
-def executable(package, bench):
-    """Builds a benchmark of ours and says where it is."""
-    command = ["cargo", "bench", "-p", package, "--bench", bench, "--no-run"]
-    command.append("--message-format=json")
-    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    messages = map(json.loads, built.stdout.splitlines())
-    return next(
-        message["executable"]
-        for message in messages
-        if message.get("executable") and message["target"]["name"] == bench
-    )
 
 
 def precision(form):

@@ -23,7 +23,6 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +30,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+from processes import Process, executable, sound
+
 SHAPE = (32, 112, 168)
 WORKS = ("flows", "segment")
 FORMS = {"package": {}, "package, no mkldnn": {"mkldnn": False}}
@@ -84,43 +84,6 @@ def worker(options):
         result.tofile(file)
         answer = {"wall_s": wall, "busy_s": ran / options.threads, "peak_rss_bytes": peak()}
         print(json.dumps({**answer, "result": file}), flush=True)
-
-
-class Process:
-    """A process that answers every line with a line of JSON."""
-
-    def __init__(self, command):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, **pipes)
-
-    def read(self):
-        line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"error": f"exit status {self.process.wait()}"}
-        if "error" in answer:
-            sys.exit(f"{self.process.args[0]}: {answer['error']}")
-        return answer
-
-    def ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def executable():
-    """Builds our benchmark and says where it is."""
-    command = ["cargo", "bench", "-p", "spotlight-learn", "--bench", "cellpose", "--no-run"]
-    command.append("--message-format=json")
-    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    messages = map(json.loads, built.stdout.splitlines())
-    return next(
-        message["executable"]
-        for message in messages
-        if message.get("executable") and message["target"]["name"] == "cellpose"
-    )
 
 
 def simulate(file):
@@ -189,7 +152,7 @@ def main():
     if options.worker:
         worker(options)
         return
-    program = executable()
+    program = executable("spotlight-learn", "cellpose")
     with tempfile.TemporaryDirectory() as folder:
         stack, weights = Path(folder) / "stack", options.weights
         simulate(stack)
@@ -208,11 +171,11 @@ def measure(options, program, stack, weights):
         for form in options.forms:
             command = [sys.executable, __file__, "--worker", form, *common]
             processes[form] = Process(command)
-            hello = processes[form].read()
+            hello = sound(form, processes[form].read())
         for _ in range(options.repeats):
             for name, process in processes.items():
                 time.sleep(0.05)
-                answer = process.ask(work)
+                answer = sound(name, process.ask(work))
                 answers.setdefault((name, work), []).append(answer)
                 print(f"{work}, {name}: {answer['wall_s']:.3f} s", file=sys.stderr, flush=True)
         for process in processes.values():

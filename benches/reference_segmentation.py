@@ -5,36 +5,17 @@
     /tmp/segmentation/bin/python benches/reference_segmentation.py
 
 A simulated stack of 64x224x336 voxels with about 100 nuclei goes through the default chain and
-through every filter of it. Ours is `cargo bench -p spotlight-image --bench segmentation`, kept
-alive; both sides get the same input of each step and are run in turns, so a disturbance of the
-machine meets both. Times are medians. `wall` is time on the wall; `busy` is what the threads
-of a process have really run, which a machine that others use disturbs less. `memory` is the
-largest resident memory during a step less that before it, for each voxel of its input.
-`same` is the share of equal voxels; images are equal if they differ by 2e-6 at most.
+through every filter of it, beside `cargo bench -p spotlight-image --bench segmentation`. The head of
+steps.py tells what the columns mean; images are equal where they differ by 2e-6 at most.
 """
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import scipy.ndimage as ndi
 from skimage import exposure, feature, filters, measure, morphology, segmentation, transform
 
-ROOT = Path(__file__).resolve().parent.parent
-
-# Makes the allocator give memory back at once, so that each step's own is seen.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-
-# A step of the reference that takes longer than this is run once.
-SLOW_S = 3.0
+from steps import arguments, compare
 
 
 def stretch(stack, percents=(0.1, 99.9)):
@@ -129,24 +110,8 @@ def references(folder):
     }
 
 
-def kilobytes(name):
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith(name))
-
-
-def measured(step):
-    """Runs a step of the reference: what it took, and what came out."""
-    Path("/proc/self/clear_refs").write_text("5")
-    before, busy, wall = kilobytes("VmRSS"), time.process_time(), time.perf_counter()
-    result = step()
-    wall, busy = time.perf_counter() - wall, time.process_time() - busy
-    peak = 1024.0 * (kilobytes("VmHWM") - before)
-    return {"wall_s": wall, "busy_s": busy, "peak_bytes": peak}, result
-
-
 def same(ours, theirs):
     """The share of equal elements."""
-    theirs = np.asarray(theirs)
     if theirs.size != ours.size:
         return 0.0
     close = np.abs(ours.ravel().astype(np.float64) - theirs.ravel().astype(np.float64))
@@ -154,51 +119,10 @@ def same(ours, theirs):
     return float((close <= limit).mean())
 
 
-def row(name, ours, theirs, voxels, share):
-    middle = lambda runs, key: statistics.median(run[key] for run in runs)
-    wall, busy = ((middle(theirs, key), middle(ours, key)) for key in ("wall_s", "busy_s"))
-    memory = [middle(runs, "peak_bytes") / voxels for runs in (ours, theirs)]
-    return (
-        f"| {name} | {1e3 * wall[0]:.1f} | {1e3 * wall[1]:.2f} | {wall[0] / wall[1]:.1f} "
-        f"| {busy[0] / max(busy[1], 1e-9):.1f} | {memory[0]:.1f} | {memory[1]:.1f} | {100 * share:.3f} % |"
-    )
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
-    if any(os.environ.get(name) != value for name, value in MALLOC.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | MALLOC)
+    options = arguments(__doc__.splitlines()[0])
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["cargo", "bench", "-q", "-p", "spotlight-image", "--bench", "segmentation"]
-        environment = os.environ | {"RAYON_NUM_THREADS": str(arguments.threads)}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        worker = subprocess.Popen(
-            [*command, "--", "--worker", folder], cwd=ROOT, env=environment, **pipes
-        )
-        head = json.loads(worker.stdout.readline())
-        print(f"ours on {head['threads']} threads; load of the machine {os.getloadavg()[0]:.1f}\n")
-        print("| step | reference, ms | ours, ms | times faster | by busy time "
-              "| our memory, bytes a voxel | reference's | same |")
-        print("|---|---|---|---|---|---|---|---|", flush=True)
-        steps = references(Path(folder))
-        for name in head["steps"]:
-            ours, theirs = [], []
-            for _ in range(arguments.repeats):
-                worker.stdin.write(name + "\n")
-                worker.stdin.flush()
-                ours.append(json.loads(worker.stdout.readline()))
-                if not theirs or theirs[0]["wall_s"] < SLOW_S:
-                    cost, result = measured(steps[name])
-                    theirs.append(cost)
-            share = same(np.load(Path(folder) / f"result {name}.npy"), result)
-            print(row(name, ours, theirs, ours[0]["voxels"], share), flush=True)
-        worker.stdin.close()
-        worker.wait()
-        print(f"\nload of the machine at the end {os.getloadavg()[0]:.1f}")
+    compare("segmentation", references, same, options)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,17 @@ impl Case {
         &self.json["params"][name]
     }
 
+    /// Checks that the reference call has no parameters but these.
+    ///
+    /// # Panics
+    ///
+    /// If it has another, which the test would leave out of account.
+    pub fn only_params(&self, known: &[&str]) {
+        for name in self.json["params"].as_object().unwrap().keys() {
+            assert!(known.contains(&name.as_str()), "{}: unknown parameter {name}", self.name());
+        }
+    }
+
     /// An input array.
     ///
     /// # Panics

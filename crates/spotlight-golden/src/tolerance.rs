@@ -1,5 +1,7 @@
 //! The tolerance kinds of `case.json`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 /// A JSON number; the strings "NaN", "Infinity" and "-Infinity" and booleans count.
@@ -73,6 +75,7 @@ pub(crate) fn check(tolerance: &Value, found: &[f64], expected: &[f64]) -> Resul
             all_within(found, expected, |_| field("rel").unwrap() * largest)
         }
         "quantile" => quantile(tolerance, found, expected),
+        "label_agreement" => label_agreement(tolerance, found, expected),
         other => Err(format!("unknown tolerance kind {other}")),
     }
 }
@@ -96,6 +99,46 @@ fn quantile(tolerance: &Value, found: &[f64], expected: &[f64]) -> Result<(), St
         share("are further off", above(limit.parse().unwrap()), found.len(), number(allowed))?;
     }
     Ok(())
+}
+
+/// Voxels agree where the label is that of the reference which it overlaps most.
+fn label_agreement(tolerance: &Value, found: &[f64], expected: &[f64]) -> Result<(), String> {
+    let mut overlaps: BTreeMap<u32, BTreeMap<u32, usize>> = BTreeMap::new();
+    for (found, expected) in found.iter().zip(expected) {
+        let partners = overlaps.entry(*found as u32).or_default();
+        *partners.entry(*expected as u32).or_insert(0) += 1;
+    }
+    let best = |partners: &BTreeMap<u32, usize>| {
+        let (partner, voxels) = partners.iter().max_by_key(|(_, voxels)| **voxels).unwrap();
+        (*partner, *voxels)
+    };
+    // Two labels of ours must not share one of the reference.
+    let mut taken = BTreeSet::new();
+    let mut agree = 0;
+    for (partner, voxels) in overlaps.values().map(best) {
+        agree += if taken.insert(partner) { voxels } else { 0 };
+    }
+    let least = number(&tolerance["min_fraction_equal"]);
+    share("have another label", found.len() - agree, found.len(), 1.0 - least)?;
+    let Some(precision) = tolerance.get("min_ap_iou_0_75") else { return Ok(()) };
+    assert_eq!(number(precision), 1.0, "the only precision that is checked");
+    let count = |labels: &[f64], label: u32| {
+        labels.iter().filter(|other| **other == f64::from(label)).count()
+    };
+    for (label, partners) in overlaps.iter().filter(|(label, _)| **label != 0) {
+        let (partner, both) = best(partners);
+        let union = count(found, *label) + count(expected, partner) - both;
+        let iou = both as f64 / union as f64;
+        if partner == 0 || iou < 0.75 {
+            return Err(format!("label {label} has an IoU of {iou} with {partner}"));
+        }
+    }
+    let objects =
+        |labels: &[f64]| labels.iter().map(|label| *label as u32).collect::<BTreeSet<u32>>().len();
+    match [found, expected].map(objects) {
+        [ours, theirs] if ours != theirs => Err(format!("{ours} labels, expected {theirs}")),
+        _ => Ok(()),
+    }
 }
 
 fn all_within(found: &[f64], expected: &[f64], allowed: impl Fn(f64) -> f64) -> Result<(), String> {
@@ -131,4 +174,33 @@ fn distance(a: f64, b: f64) -> f64 {
     }
     let d = (a - b).abs();
     if d.is_nan() { f64::INFINITY } else { d }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_labels(found: &[f64], expected: &[f64], least: f64, message: Option<&str>) {
+        let tolerance = serde_json::json!({
+            "kind": "label_agreement",
+            "min_fraction_equal": least,
+            "min_ap_iou_0_75": 1.0,
+        });
+        let error = check(&tolerance, found, expected).err();
+        assert_eq!(error.as_deref(), message);
+    }
+
+    #[test]
+    fn labels_agree_whatever_their_numbers() {
+        let expected = [0.0, 1.0, 1.0, 1.0, 1.0, 2.0];
+        check_labels(&[0.0, 7.0, 7.0, 7.0, 7.0, 3.0], &expected, 1.0, None);
+        // Two of ours must not share one, and nor may one of ours be two.
+        let split = [0.0, 1.0, 1.0, 1.0, 3.0, 2.0];
+        let message = "1 of 6 have another label, allowed is a share of 0";
+        check_labels(&split, &expected, 1.0, Some(message));
+        check_labels(&split, &expected, 0.5, Some("label 3 has an IoU of 0.25 with 1"));
+        let missing = [0.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        check_labels(&missing, &expected, 0.5, Some("2 labels, expected 3"));
+    }
 }

@@ -1,17 +1,14 @@
 //! How long the segmentation of a simulated stack takes, step by step.
 //!
-//! `cargo bench -p spotlight-image --bench segmentation` prints a table. With
-//! `-- --worker FOLDER` it writes the inputs and results of all steps into that folder and
-//! then, for each name of a step on its input, runs the step once and answers with a line of
-//! JSON; `benches/reference_segmentation.py` asks it in turns with the reference.
+//! `cargo bench -p spotlight-image --bench segmentation` prints a table;
+//! `benches/reference_segmentation.py` measures the steps beside their originals.
 
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a benchmark reports")]
 
-use std::hint::black_box;
-use std::io::Write as _;
+mod steps;
+
 use std::path::Path;
-use std::time::Instant;
 
 use spotlight_image::filter::{
     Clahe, Footprint, clahe, dilate, distance_transform, erode, gaussian, median, median_cube,
@@ -28,6 +25,7 @@ use spotlight_image::segment::{
 };
 use spotlight_image::simulate::{Simulation, simulate};
 use spotlight_image::{Border, Volume};
+use steps::{Step, answer, give_memory_back, print_table, worker_folder, write_npy};
 
 /// As large as a stack of the paper's test set, with about 100 nuclei.
 fn simulation() -> Simulation {
@@ -47,13 +45,6 @@ enum Output {
     Mask(Volume<bool>),
     Labels(Volume<u32>),
     Places(Vec<[usize; 3]>),
-}
-
-/// A step by name: how many voxels go in, and the step itself.
-struct Step<'a> {
-    name: &'static str,
-    voxels: usize,
-    run: Box<dyn Fn() -> Output + 'a>,
 }
 
 /// The inputs of all steps.
@@ -133,7 +124,7 @@ fn in_ball(radius: usize) -> Peaks {
     Peaks { footprint: Footprint::ball(radius), ..Peaks::default() }
 }
 
-fn steps<'a>(inputs: &'a Inputs, options: &'a Watershed) -> Vec<Step<'a>> {
+fn steps<'a>(inputs: &'a Inputs, options: &'a Watershed) -> Vec<Step<'a, Output>> {
     let mut steps = Vec::new();
     let mut add = |name, voxels: usize, run: Box<dyn Fn() -> Output + 'a>| {
         steps.push(Step { name, voxels, run });
@@ -181,151 +172,45 @@ fn steps<'a>(inputs: &'a Inputs, options: &'a Watershed) -> Vec<Step<'a>> {
     steps
 }
 
-/// What a run of a step took.
-struct Cost {
-    wall_s: f64,
-    busy_s: f64,
-    /// Largest resident memory during the run less that before it, if the system tells.
-    peak_bytes: Option<f64>,
-}
-
-fn measure(step: &Step<'_>) -> Cost {
-    // "5" sets the peak back to what is resident now.
-    let reset = std::fs::write("/proc/self/clear_refs", "5").is_ok();
-    let (before, busy, start) = (memory("VmRSS:"), busy_seconds(), Instant::now());
-    let output = black_box((step.run)());
-    let (wall_s, busy_s) = (start.elapsed().as_secs_f64(), busy_seconds() - busy);
-    let peak = memory("VmHWM:");
-    drop(output);
-    let peak_bytes = before.zip(peak).filter(|_| reset).map(|(before, peak)| peak - before);
-    Cost { wall_s, busy_s, peak_bytes }
-}
-
-/// A size from what Linux tells about this process, in bytes.
-fn memory(name: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().strip_suffix(" kB")?.parse().ok().map(|kilobytes: f64| 1024.0 * kilobytes)
-}
-
-/// Seconds that the threads of this process have run; 0 where the system does not tell.
-fn busy_seconds() -> f64 {
-    let seconds = |task: std::io::Result<std::fs::DirEntry>| {
-        let times = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        times.split(' ').next()?.parse::<f64>().ok().map(|nanoseconds| 1e-9 * nanoseconds)
-    };
-    std::fs::read_dir("/proc/self/task").into_iter().flatten().filter_map(seconds).sum()
-}
-
-/// Makes the system's allocator give memory back at once, so that each step's own is seen.
-const MALLOC: [(&str, &str); 2] =
-    [("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
-
 fn main() {
-    // The allocator reads its settings when a program starts.
-    if std::env::var_os(MALLOC[0].0).is_none() {
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        let status = again.args(std::env::args().skip(1)).envs(MALLOC).status().unwrap();
-        std::process::exit(status.code().unwrap_or(1));
-    }
+    give_memory_back();
     let options = Watershed::default();
     let inputs = Inputs::new(&options);
     let steps = steps(&inputs, &options);
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    match arguments.as_slice() {
-        [] => print_table(&steps),
-        [worker, folder] if worker == "--worker" => {
-            inputs.write(Path::new(folder));
-            answer(&steps, Path::new(folder));
+    match worker_folder() {
+        None => print_table(&steps),
+        Some(folder) => {
+            inputs.write(&folder);
+            answer(&steps, &folder, write_output);
         }
-        other => panic!("unknown arguments {other:?}"),
     }
 }
 
-fn print_table(steps: &[Step<'_>]) {
-    println!("{} threads", rayon::current_num_threads());
-    println!("{:<20} {:>9} {:>9} {:>14}", "step", "wall, ms", "busy, ms", "bytes a voxel");
-    for step in steps {
-        let mut costs: Vec<Cost> = (0..5).map(|_| measure(step)).collect();
-        costs.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
-        let Cost { wall_s, busy_s, peak_bytes } = costs[costs.len() / 2];
-        let bytes = peak_bytes.map_or(f64::NAN, |bytes| bytes / step.voxels as f64);
-        let (wall, busy) = (1e3 * wall_s, 1e3 * busy_s);
-        println!("{:<20} {wall:>9.2} {busy:>9.2} {bytes:>14.1}", step.name);
-    }
-}
-
-/// Writes the results of all steps, then runs the steps that it is asked for.
-fn answer(steps: &[Step<'_>], folder: &Path) {
-    for step in steps {
-        let file = folder.join(format!("result {}.npy", step.name));
-        match (step.run)() {
-            Output::Numbers(numbers) => write_numbers(&file, &numbers),
-            Output::Image(image) => write_image(&file, &image),
-            Output::Mask(mask) => write_mask(&file, &mask),
-            Output::Labels(labels) => write_labels(&file, &labels),
-            Output::Places(places) => {
-                write_numbers(
-                    &file,
-                    &places.iter().flatten().map(|i| *i as f64).collect::<Vec<_>>(),
-                );
-            }
+fn write_output(file: &Path, output: Output) {
+    match output {
+        Output::Numbers(numbers) => write_numbers(file, &numbers),
+        Output::Image(image) => write_image(file, &image),
+        Output::Mask(mask) => write_mask(file, &mask),
+        Output::Labels(labels) => write_labels(file, &labels),
+        Output::Places(places) => {
+            let indices: Vec<f64> = places.iter().flatten().map(|i| *i as f64).collect();
+            write_numbers(file, &indices);
         }
-    }
-    let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
-    println!("{}", serde_json::json!({ "threads": rayon::current_num_threads(), "steps": names }));
-    for line in std::io::stdin().lines() {
-        let line = line.unwrap();
-        let step = steps.iter().find(|step| step.name == line).unwrap();
-        let Cost { wall_s, busy_s, peak_bytes } = measure(step);
-        println!(
-            "{}",
-            serde_json::json!({
-                "wall_s": wall_s,
-                "busy_s": busy_s,
-                "peak_bytes": peak_bytes,
-                "voxels": step.voxels,
-            })
-        );
     }
 }
 
 fn write_numbers(file: &Path, numbers: &[f64]) {
-    let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    write_npy(file, "<f8", &format!("({},)", numbers.len()), bytes);
+    write_npy(file, "<f8", &[numbers.len()], numbers.iter().flat_map(|v| v.to_le_bytes()));
 }
 
 fn write_image(file: &Path, image: &Volume<f32>) {
-    let bytes = image.voxels.iter().flat_map(|voxel| voxel.to_le_bytes()).collect();
-    write_npy(file, "<f4", &shape(image), bytes);
+    write_npy(file, "<f4", &image.shape, image.voxels.iter().flat_map(|v| v.to_le_bytes()));
 }
 
 fn write_mask(file: &Path, mask: &Volume<bool>) {
-    write_npy(
-        file,
-        "|b1",
-        &shape(mask),
-        mask.voxels.iter().map(|voxel| u8::from(*voxel)).collect(),
-    );
+    write_npy(file, "|b1", &mask.shape, mask.voxels.iter().map(|v| u8::from(*v)));
 }
 
 fn write_labels(file: &Path, labels: &Volume<u32>) {
-    let bytes = labels.voxels.iter().flat_map(|label| label.to_le_bytes()).collect();
-    write_npy(file, "<u4", &shape(labels), bytes);
-}
-
-fn shape<T>(volume: &Volume<T>) -> String {
-    let [z, y, x] = volume.shape;
-    format!("({z}, {y}, {x})")
-}
-
-fn write_npy(file: &Path, kind: &str, shape: &str, voxels: Vec<u8>) {
-    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
-    // The data begin at a multiple of 64 bytes, after a line break.
-    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
-    let mut file = std::fs::File::create(file).unwrap();
-    file.write_all(b"\x93NUMPY\x01\x00").unwrap();
-    file.write_all(&(length as u16).to_le_bytes()).unwrap();
-    file.write_all(format!("{header:<width$}\n", width = length - 1).as_bytes()).unwrap();
-    file.write_all(&voxels).unwrap();
+    write_npy(file, "<u4", &labels.shape, labels.voxels.iter().flat_map(|v| v.to_le_bytes()));
 }

@@ -37,3 +37,9 @@ impl Region {
 pub fn voxel_count(shape: Shape) -> usize {
     shape.iter().product()
 }
+
+/// Index along (z, y, x) of a voxel by its place in raster order.
+pub(crate) fn index_of([_, height, width]: Shape, offset: usize) -> [usize; 3] {
+    let row = offset / width;
+    [row / height, row % height, offset % width]
+}

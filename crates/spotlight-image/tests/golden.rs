@@ -41,7 +41,7 @@ fn golden_otsu() {
             assert!(known.iter().any(|k| function.starts_with(k)), "unknown function {function}");
         }
         assert!(case.is_by("skimage.filters.threshold_otsu"));
-        only_params(case, &["nbins"]);
+        case.only_params(&["nbins"]);
         with_volume!(&case.input("image"), check_otsu(case));
     });
 }
@@ -93,7 +93,7 @@ fn golden_resize() {
 
 fn check_zoom<T: Voxel>(x: &Volume<T>, case: &Case, dimensions: usize) {
     let known = ["zoom", "order", "mode", "cval", "prefilter", "grid_mode", "output_shape"];
-    only_params(case, &known);
+    case.only_params(&known);
     let order = order(case, 3);
     let prefilter = flag(case, "prefilter", true);
     assert!(prefilter || order != Order::Cubic, "cubic zoom without prefilter");
@@ -125,7 +125,7 @@ fn check_resize(case: &Case, x: &Array) {
         "preserve_range",
         "anti_aliasing",
     ];
-    only_params(case, &known);
+    case.only_params(&known);
     let order = order(case, 1);
     // Whole numbers become floats unless no arithmetic is done on them.
     let preserve_range = flag(case, "preserve_range", false);
@@ -198,12 +198,6 @@ fn factors(case: &Case, name: &str, dimensions: usize) -> [f64; 3] {
     let mut factors = [1.0; 3];
     factors[3 - dimensions..].copy_from_slice(&given);
     factors
-}
-
-fn only_params(case: &Case, known: &[&str]) {
-    for name in case.json["params"].as_object().unwrap().keys() {
-        assert!(known.contains(&name.as_str()), "{}: unknown parameter {name}", case.name());
-    }
 }
 
 fn order(case: &Case, default: u64) -> Order {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use spotlight_golden::{Array, Case, number, run_selected};
@@ -54,7 +54,7 @@ fn golden_cellpose() {
 }
 
 fn check_normalise99(case: &Case) {
-    only_params(case, &["lower", "upper"]);
+    case.only_params(&["lower", "upper"]);
     let percents = ["lower", "upper"].map(|name| number(case.param(name)));
     let image = case.input("image");
     let found = normalise99(&volume(&image.shape, image.to_f32()), percents);
@@ -62,7 +62,7 @@ fn check_normalise99(case: &Case) {
 }
 
 fn check_normalise(case: &Case) {
-    only_params(case, &["norm3D", "percentile"]);
+    case.only_params(&["norm3D", "percentile"]);
     let percents = case.param("percentile").as_array().unwrap();
     let options = Normalisation {
         percents: [number(&percents[0]), number(&percents[1])],
@@ -75,7 +75,7 @@ fn check_normalise(case: &Case) {
 }
 
 fn check_resize(case: &Case) {
-    only_params(case, &["Ly", "Lx", "rsz", "interpolation", "no_channels"]);
+    case.only_params(&["Ly", "Lx", "rsz", "interpolation", "no_channels"]);
     let image = case.input("image");
     let has_channels = image.shape.len() == 4;
     let channels = if has_channels {
@@ -105,7 +105,7 @@ fn check_resize(case: &Case) {
 }
 
 fn check_frame(case: &Case) {
-    only_params(case, &["div", "extra"]);
+    case.only_params(&["div", "extra"]);
     assert_eq!([number(case.param("div")), number(case.param("extra"))], [16.0, 1.0]);
     let cases = case.scalar("cases").as_array().unwrap();
     assert!(!cases.is_empty());
@@ -119,7 +119,7 @@ fn check_frame(case: &Case) {
 }
 
 fn check_tiles(case: &Case) {
-    only_params(case, &["bsize", "augment", "tile_overlap", "Ly", "Lx"]);
+    case.only_params(&["bsize", "augment", "tile_overlap", "Ly", "Lx"]);
     let [size, height, width] =
         ["bsize", "Ly", "Lx"].map(|name| case.param(name).as_u64().unwrap() as usize);
     let augment = case.param("augment").as_bool().unwrap();
@@ -160,7 +160,7 @@ fn check_tiles(case: &Case) {
 }
 
 fn check_fill(case: &Case) {
-    only_params(case, &["min_size"]);
+    case.only_params(&["min_size"]);
     let min_voxels = case.param("min_size").as_u64().unwrap() as usize;
     for dimensions in ["2d", "3d"] {
         let found =
@@ -176,14 +176,14 @@ fn check_fill(case: &Case) {
 }
 
 fn check_stitch(case: &Case) {
-    only_params(case, &["stitch_threshold"]);
+    case.only_params(&["stitch_threshold"]);
     let found = stitch(&labels(&case.input("planes")), number(case.param("stitch_threshold")));
     assert_eq!(case.tolerance("stitched")["ideal"], "exact");
     assert_eq!(found, labels(&case.expected("stitched")));
 }
 
 fn check_flows(case: &Case) {
-    only_params(case, &[]);
+    case.only_params(&[]);
     let input = labels(&case.input("labels"));
     for name in case.expected_arrays() {
         let flows: Vec<Volume<f32>> = match name.as_str() {
@@ -219,12 +219,12 @@ fn dynamics(case: &Case) -> Dynamics {
 }
 
 fn check_resized_masks(case: &Case) {
-    only_params(case, &["resize", "niter", "flow_threshold", "min_size"]);
+    case.only_params(&["resize", "niter", "flow_threshold", "min_size"]);
     let (flow, logit) = flow_and_logit(case);
     let [y, x] = &flow[..] else { panic!("a plane has two flows") };
     let [height, width] = numbers(case.param("resize"))[..] else { panic!("two lengths") };
     let found = masks_of_planes([y, x], &logit, [1, height, width], &dynamics(case));
-    check_agreement(case, "masks", &found);
+    check_very_labels(case, "masks", &found);
 }
 
 fn check_masks(case: &Case) {
@@ -237,7 +237,7 @@ fn check_masks(case: &Case) {
         "do_3D",
         "max_size_fraction",
     ];
-    only_params(case, &known);
+    case.only_params(&known);
     let options = dynamics(case);
     let (flow, logit) = flow_and_logit(case);
     let (objects, good, masks, ends) = match &flow[..] {
@@ -266,7 +266,7 @@ fn check_masks(case: &Case) {
     ];
     let counts = numbers(case.scalar("n"));
     for ((name, found), count) in stages.into_iter().zip(counts) {
-        check_agreement(case, name, found);
+        check_very_labels(case, name, found);
         let present: BTreeSet<u32> = found.voxels.iter().copied().filter(|l| *l != 0).collect();
         assert_eq!(present.len(), count, "{}: objects of {name}", case.name());
     }
@@ -298,40 +298,13 @@ fn check_ends(case: &Case, ends: &[[f32; 3]], axes: usize) {
     assert!(close(0.0) >= 0.998, "{}: {} agree to the last bit", case.name(), close(0.0));
 }
 
-/// The share of voxels that agree after each label is given the one it overlaps most.
-fn check_agreement(case: &Case, name: &str, found: &Volume<u32>) {
-    let tolerance = case.tolerance(name);
-    assert_eq!(tolerance["kind"], "label_agreement");
-    let expected = labels(&case.expected(name));
-    assert_eq!(found.shape, expected.shape, "{}: shape of {name}", case.name());
-    let mut overlaps: BTreeMap<u32, BTreeMap<u32, usize>> = BTreeMap::new();
-    for (a, b) in found.voxels.iter().zip(&expected.voxels) {
-        *overlaps.entry(*a).or_default().entry(*b).or_insert(0) += 1;
-    }
-    // Two labels of ours must not share one of the reference.
-    let mut taken = BTreeSet::new();
-    let mut agree = 0;
-    for partners in overlaps.values() {
-        let (partner, voxels) = partners.iter().max_by_key(|(_, voxels)| **voxels).unwrap();
-        agree += if taken.insert(*partner) { *voxels } else { 0 };
-    }
-    let share = agree as f64 / found.voxels.len() as f64;
-    let least = number(&tolerance["min_fraction_equal"]);
-    assert!(share >= least, "{}: {name}: {share} of the voxels agree", case.name());
-    // More than the case asks for: the very labels.
-    assert!(*found == expected, "{}: {name}: other labels, {share} agree", case.name());
-    let Some(precision) = tolerance.get("min_ap_iou_0_75") else { return };
-    assert_eq!(number(precision), 1.0);
-    let count =
-        |volume: &Volume<u32>, label: u32| volume.voxels.iter().filter(|v| **v == label).count();
-    for (label, partners) in overlaps.iter().filter(|(label, _)| **label != 0) {
-        let (partner, both) = partners.iter().max_by_key(|(_, voxels)| **voxels).unwrap();
-        let union = count(found, *label) + count(&expected, *partner) - both;
-        let iou = *both as f64 / union as f64;
-        assert!(*partner != 0 && iou >= 0.75, "{}: {name}: IoU of {label} is {iou}", case.name());
-    }
-    let objects = |volume: &Volume<u32>| volume.voxels.iter().collect::<BTreeSet<_>>().len();
-    assert_eq!(objects(found), objects(&expected), "{}: {name}: objects", case.name());
+/// More than the case asks for: the very labels.
+fn check_very_labels(case: &Case, name: &str, found: &Volume<u32>) {
+    let voxels: Vec<f64> = found.voxels.iter().map(|label| f64::from(*label)).collect();
+    let expected = case.expected(name);
+    assert_eq!(found.shape, labels(&expected).shape, "{}: shape of {name}", case.name());
+    case.check_values(name, &voxels, &expected.to_f64());
+    assert!(*found == labels(&expected), "{}: {name}: other labels", case.name());
 }
 
 fn flow_and_logit(case: &Case) -> (Vec<Volume<f32>>, Volume<f32>) {
@@ -376,10 +349,4 @@ fn volume<T>(lengths: &[usize], voxels: Vec<T>) -> Volume<T> {
     let mut shape: Shape = [1; 3];
     shape[3 - lengths.len()..].copy_from_slice(lengths);
     Volume::new(shape, voxels)
-}
-
-fn only_params(case: &Case, known: &[&str]) {
-    for name in case.json["params"].as_object().unwrap().keys() {
-        assert!(known.contains(&name.as_str()), "{}: unknown parameter {name}", case.name());
-    }
 }

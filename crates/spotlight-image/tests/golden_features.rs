@@ -78,7 +78,7 @@ fn with_separate_tolerances(case: &Case) -> Case {
 }
 
 fn check_regionprops(case: &Case) {
-    only_params(case, &["spacing"]);
+    case.only_params(&["spacing"]);
     let labels = labels(&case.input("labels"));
     let has_intensity = !case.json["inputs"]["intensity"].is_null();
     let image = has_intensity.then(|| float_volume(&case.input("intensity")));
@@ -227,7 +227,7 @@ impl ObjectMoments {
 }
 
 fn check_mesh(case: &Case) {
-    only_params(case, &["level", "spacing", "padding"]);
+    case.only_params(&["level", "spacing", "padding"]);
     assert_eq!(number(case.param("level")), 0.5);
     assert_eq!(numbers(case.param("spacing")), [1.0; 3]);
     let mask = labels(&case.input("mask"));
@@ -274,7 +274,7 @@ fn check_vertices(case: &Case, found: &[[f64; 3]]) {
 }
 
 fn check_mesh_table(case: &Case) {
-    only_params(case, &[]);
+    case.only_params(&[]);
     let labels = labels(&case.input("labels"));
     let table = measure(&labels, &[], &MeasureOptions::default());
     let found: Vec<f64> = table.objects.iter().map(|o| f64::from(o.label)).collect();
@@ -364,7 +364,7 @@ fn cylinder_that_holds(points: &[[f64; 3]]) -> f64 {
 }
 
 fn check_texture(case: &Case) {
-    only_params(case, &["levels", "distances", "symmetric", "normed", "value_range"]);
+    case.only_params(&["levels", "distances", "symmetric", "normed", "value_range"]);
     assert_eq!(numbers(case.param("distances")), [1.0]);
     assert!(case.param("symmetric").as_bool().unwrap() && case.param("normed").as_bool().unwrap());
     assert!(case.param("value_range").is_null());
@@ -392,7 +392,7 @@ fn check_texture(case: &Case) {
 }
 
 fn check_profiles(case: &Case) {
-    only_params(case, &["features", "columns_sorted", "thresholds", "feature_ranges"]);
+    case.only_params(&["features", "columns_sorted", "thresholds", "feature_ranges"]);
     let images = ["true", "pred"].map(|name| labels(&case.input(name)));
     let tables = images.each_ref().map(|labels| measure(labels, &[], &MeasureOptions::default()));
     let columns = case.param("columns_sorted").as_array().unwrap();
@@ -463,7 +463,7 @@ fn pairs(
 }
 
 fn check_cosine(case: &Case) {
-    only_params(case, &[]);
+    case.only_params(&[]);
     let (a, b) = (case.input("a"), case.input("b"));
     let length = a.shape[1];
     let (a, b) = (a.to_f64(), b.to_f64());
@@ -478,7 +478,7 @@ fn check_cosine(case: &Case) {
 }
 
 fn check_percentiles(case: &Case) {
-    only_params(case, &["percentiles"]);
+    case.only_params(&["percentiles"]);
     let parts = numbers(case.param("percentiles"));
     let expected = case.scalar("percentiles").as_object().unwrap();
     let table = case.scalar("table").as_object().unwrap();
@@ -510,10 +510,4 @@ fn volume_shape(lengths: &[usize]) -> Shape {
     let mut shape = [1; 3];
     shape[3 - lengths.len()..].copy_from_slice(lengths);
     shape
-}
-
-fn only_params(case: &Case, known: &[&str]) {
-    for name in case.json["params"].as_object().unwrap().keys() {
-        assert!(known.contains(&name.as_str()), "{}: unknown parameter {name}", case.name());
-    }
 }

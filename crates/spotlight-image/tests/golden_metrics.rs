@@ -35,7 +35,7 @@ fn golden_metrics() {
 
 /// PSNR, NRMSE, Pearson's correlation and SSIM of scikit-image and cubic.
 fn check_intensity(case: &Case) {
-    only_params(case, &["data_range"]);
+    case.only_params(&["data_range"]);
     let (target, prediction) = (volume(&case.input("true")), volume(&case.input("pred")));
     let range = number(case.param("data_range"));
     let with = |window, sample_covariance| Ssim { window, sample_covariance, ..Ssim::default() };
@@ -75,7 +75,7 @@ fn check_intensity(case: &Case) {
 }
 
 fn check_ms_ssim(case: &Case) {
-    only_params(case, &["data_range", "betas", "sigma", "kernel", "k1", "k2", "normalize"]);
+    case.only_params(&["data_range", "betas", "sigma", "kernel", "k1", "k2", "normalize"]);
     assert_eq!(case.param("normalize"), "relu");
     let (target, prediction) = (volume(&case.input("true")), volume(&case.input("pred")));
     let range = number(case.param("data_range"));
@@ -97,7 +97,7 @@ fn check_ms_ssim(case: &Case) {
 }
 
 fn check_micro(case: &Case) {
-    only_params(case, &["bg_percentile", "fit_arguments", "ms_ssim_arguments"]);
+    case.only_params(&["bg_percentile", "fit_arguments", "ms_ssim_arguments"]);
     let (target, prediction) = (volume(&case.input("gt")), volume(&case.input("pred")));
     let percentile = number(case.param("bg_percentile"));
     for (name, value) in case.param("fit_arguments").as_object().unwrap() {
@@ -143,7 +143,7 @@ fn check_micro(case: &Case) {
 /// Fourier ring correlation by miplib and by cubic, each with both fits.
 fn check_rings(case: &Case) {
     let known = ["bin_delta", "spacing", "threshold_miplib", "threshold_cubic", "zero_padding"];
-    only_params(case, &[known.as_slice(), &["two_images"]].concat());
+    case.only_params(&[known.as_slice(), &["two_images"]].concat());
     assert_eq!(case.param("zero_padding"), true);
     let measure = rings_of(case);
     let linear =
@@ -226,7 +226,7 @@ fn curve_of(curve: &FourierCurve, name: &str) -> Vec<f64> {
 }
 
 fn check_shells(case: &Case) {
-    only_params(case, &["bin_delta", "angle_delta", "spacing"]);
+    case.only_params(&["bin_delta", "angle_delta", "spacing"]);
     let options = ShellCorrelation {
         shell_width: case.param("bin_delta").as_u64().unwrap() as usize,
         sector_degrees: case.param("angle_delta").as_u64().unwrap() as usize,
@@ -251,7 +251,7 @@ fn golden_ap() {
         for function in case.functions() {
             assert!(function.ends_with("average_precision"), "unknown function {function}");
         }
-        only_params(case, &["thresholds"]);
+        case.only_params(&["thresholds"]);
         check_precision(case);
     });
 }
@@ -337,10 +337,4 @@ fn volume_shape(lengths: &[usize]) -> Shape {
     let mut shape = [1; 3];
     shape[3 - lengths.len()..].copy_from_slice(lengths);
     shape
-}
-
-fn only_params(case: &Case, known: &[&str]) {
-    for name in case.json["params"].as_object().unwrap().keys() {
-        assert!(known.contains(&name.as_str()), "{}: unknown parameter {name}", case.name());
-    }
 }

@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value;
 use spotlight_golden::{Array, Case, number, run_topic};
 use spotlight_image::filter::{
@@ -53,7 +51,7 @@ fn golden_segmentation() {
 }
 
 fn check_dilation(case: &Case) {
-    only_params(case, &["radius"]);
+    case.only_params(&["radius"]);
     let mask = mask(&case.input("mask"));
     let radius = case.param("radius").as_u64().unwrap() as usize;
     check_mask(case, "dilated", &dilate(&mask, &Footprint::ball(radius)));
@@ -64,7 +62,7 @@ fn check_dilation(case: &Case) {
 }
 
 fn check_fill_holes(case: &Case) {
-    only_params(case, &["structuring_element"]);
+    case.only_params(&["structuring_element"]);
     for name in ["closed", "leaking"] {
         let filled = fill_holes(&mask(&case.input(name)));
         check_mask(case, &format!("filled_{name}"), &filled);
@@ -85,7 +83,7 @@ fn check_fill_holes(case: &Case) {
 }
 
 fn check_clahe(case: &Case) {
-    only_params(case, &["kernel_size", "clip_limit", "nbins", "kernel_size_used"]);
+    case.only_params(&["kernel_size", "clip_limit", "nbins", "kernel_size_used"]);
     let array = case.input("image");
     let image = if array.is_integer() {
         assert_eq!(array.dtype(), "uint16", "no scale for other whole numbers");
@@ -111,7 +109,7 @@ fn check_clahe(case: &Case) {
 
 fn check_cleanup(case: &Case) {
     let names = ["min_obj_size", "max_obj_size", "border_buffer_size", "max_hole_size"];
-    only_params(case, &names);
+    case.only_params(&names);
     let [min, max, border, hole] = names.map(|name| case.param(name).as_u64().map(|n| n as usize));
     let options = Cleanup {
         min_object_voxels: min.unwrap_or(0),
@@ -124,7 +122,7 @@ fn check_cleanup(case: &Case) {
 }
 
 fn check_clear_border(case: &Case) {
-    only_params(case, &["buffer_size"]);
+    case.only_params(&["buffer_size"]);
     let buffer = case.param("buffer_size").as_u64().unwrap() as usize;
     let labels = labels(&case.input("labels"));
     check_labels(case, "cleared_buffer0", &clear_border(&labels, [Some(0); 3]));
@@ -138,7 +136,7 @@ fn check_clear_border(case: &Case) {
 }
 
 fn check_distance(case: &Case) {
-    only_params(case, &["sampling"]);
+    case.only_params(&["sampling"]);
     let mask = mask(&case.input("mask"));
     let mut spacing = [1.0; 3];
     if let Some(sampling) = case.param("sampling").as_array() {
@@ -156,7 +154,7 @@ fn check_distance(case: &Case) {
 }
 
 fn check_footprints(case: &Case) {
-    only_params(case, &[]);
+    case.only_params(&[]);
     for name in case.expected_arrays() {
         let (kind, radius) = name.split_once('_').unwrap();
         let radius = radius.parse().unwrap();
@@ -170,7 +168,7 @@ fn check_footprints(case: &Case) {
 }
 
 fn check_label_steps(case: &Case) {
-    only_params(case, &["max_size", "min_z", "hole_area"]);
+    case.only_params(&["max_size", "min_z", "hole_area"]);
     let parameter = |name: &str| case.param(name).as_u64().unwrap() as usize;
     let whole = labels(&case.input("labels"));
     let with_holes = labels(&case.input("labels_with_holes"));
@@ -188,7 +186,7 @@ fn check_label_steps(case: &Case) {
 }
 
 fn check_components(case: &Case) {
-    only_params(case, &["connectivity"]);
+    case.only_params(&["connectivity"]);
     let connectivity = connectivity(case.param("connectivity"));
     let binary = components(&mask(&case.input("binary")), connectivity);
     let multi = components(&labels(&case.input("multi")), connectivity);
@@ -200,7 +198,7 @@ fn check_components(case: &Case) {
 }
 
 fn check_median(case: &Case) {
-    only_params(case, &["radius", "size", "mode", "cval"]);
+    case.only_params(&["radius", "size", "mode", "cval"]);
     let image = volume_f32(&case.input("image"));
     let is_plane = case.input("image").shape.len() == 2;
     let footprint = match (case.param("radius").as_u64(), case.param("size")) {
@@ -228,7 +226,7 @@ fn check_median(case: &Case) {
 
 fn check_peaks(case: &Case) {
     let known = ["min_distance", "threshold_abs", "threshold_rel", "exclude_border", "footprint"];
-    only_params(case, &known);
+    case.only_params(&known);
     let image = volume_f32(&case.input("image"));
     let min_distance = case.param("min_distance").as_u64().unwrap_or(1) as usize;
     let footprint = if case.param("footprint").is_null() {
@@ -265,7 +263,7 @@ fn check_peaks(case: &Case) {
 }
 
 fn check_h_maxima(case: &Case) {
-    only_params(case, &["connectivity", "heights"]);
+    case.only_params(&["connectivity", "heights"]);
     let connectivity = connectivity(case.param("connectivity"));
     let mut names = Vec::new();
     for (input, heights) in case.param("heights").as_object().unwrap() {
@@ -286,7 +284,7 @@ fn check_h_maxima(case: &Case) {
 }
 
 fn check_small_holes(case: &Case) {
-    only_params(case, &["max_size", "connectivity"]);
+    case.only_params(&["max_size", "connectivity"]);
     let mask = mask(&case.input("mask"));
     let max_size = case.param("max_size").as_u64().unwrap() as usize;
     let filled = fill_small_holes(&mask, max_size + 1, connectivity(case.param("connectivity")));
@@ -296,7 +294,7 @@ fn check_small_holes(case: &Case) {
 }
 
 fn check_small_objects(case: &Case) {
-    only_params(case, &["max_size", "equivalent_min_size", "connectivity_for_mask"]);
+    case.only_params(&["max_size", "equivalent_min_size", "connectivity_for_mask"]);
     let min_size = case.param("max_size").as_u64().unwrap() as usize + 1;
     let kept = remove_small_objects(&labels(&case.input("labels")), min_size);
     check_labels(case, "labels_kept", &kept);
@@ -306,7 +304,7 @@ fn check_small_objects(case: &Case) {
 }
 
 fn check_split(case: &Case) {
-    only_params(case, &["ball_size", "dilate_seeds"]);
+    case.only_params(&["ball_size", "dilate_seeds"]);
     let options = Watershed {
         ball_radius: case.param("ball_size").as_u64().unwrap() as usize,
         seed_dilation: usize::from(case.param("dilate_seeds").as_bool().unwrap()),
@@ -317,7 +315,7 @@ fn check_split(case: &Case) {
 }
 
 fn check_watershed(case: &Case) {
-    only_params(case, &["connectivity", "compactness"]);
+    case.only_params(&["connectivity", "compactness"]);
     assert_eq!(number(case.param("compactness")), 0.0, "compact watershed");
     let image = volume_f32(&case.input("image"));
     let markers = labels(&case.input("markers"));
@@ -342,7 +340,7 @@ fn check_pipeline(case: &Case) {
         "border",
         "max_hole",
     ];
-    only_params(case, &known);
+    case.only_params(&known);
     let size = |name: &str| case.param(name).as_u64().unwrap() as usize;
     let image = volume_f32(&case.input("image"));
     let percents = [number(&case.param("q")[0]), number(&case.param("q")[1])];
@@ -380,11 +378,11 @@ fn check_pipeline(case: &Case) {
         ..Watershed::default()
     };
     let objects = split(&binary, &options);
-    check_agreement(case, "watershed", &objects);
+    check_labels(case, "watershed", &objects);
     let count = |labels: &Volume<u32>| f64::from(*labels.voxels.iter().max().unwrap());
     assert_eq!(count(&objects), number(case.scalar("n_watershed")));
     let cleaned = cleanup(&objects, &options.cleanup);
-    check_agreement(case, "labels", &cleaned);
+    check_labels(case, "labels", &cleaned);
     case.check_scalar("n_final", count(&cleaned));
 }
 
@@ -425,28 +423,6 @@ fn check_exact_labels(case: &Case, found: &Volume<u32>) {
     assert_eq!(case.scalar("n").as_u64(), Some(u64::from(*largest)), "{}: n", case.name());
 }
 
-/// The share of voxels that agree after each label is given the one it overlaps most.
-fn check_agreement(case: &Case, name: &str, found: &Volume<u32>) {
-    let tolerance = case.tolerance(name);
-    assert_eq!(tolerance["kind"], "label_agreement");
-    let expected = labels(&case.expected(name));
-    assert_eq!(found.shape, expected.shape, "{}: shape of {name}", case.name());
-    let mut overlaps: BTreeMap<u32, BTreeMap<u32, usize>> = BTreeMap::new();
-    for (a, b) in found.voxels.iter().zip(&expected.voxels) {
-        *overlaps.entry(*a).or_default().entry(*b).or_insert(0) += 1;
-    }
-    // Two labels of ours must not share one of the reference.
-    let mut taken = BTreeSet::new();
-    let mut agree = 0;
-    for partners in overlaps.values() {
-        let (partner, voxels) = partners.iter().max_by_key(|(_, voxels)| **voxels).unwrap();
-        agree += if taken.insert(*partner) { *voxels } else { 0 };
-    }
-    let share = agree as f64 / found.voxels.len() as f64;
-    let least = number(&tolerance["min_fraction_equal"]);
-    assert!(share >= least, "{}: {name}: {share} of the voxels agree", case.name());
-}
-
 fn connectivity(value: &Value) -> Connectivity {
     match value.as_u64() {
         Some(1) => Connectivity::Faces,
@@ -475,10 +451,4 @@ fn volume_shape(lengths: &[usize]) -> Shape {
     let mut shape = [1; 3];
     shape[3 - lengths.len()..].copy_from_slice(lengths);
     shape
-}
-
-fn only_params(case: &Case, known: &[&str]) {
-    for name in case.json["params"].as_object().unwrap().keys() {
-        assert!(known.contains(&name.as_str()), "{}: unknown parameter {name}", case.name());
-    }
 }

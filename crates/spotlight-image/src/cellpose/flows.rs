@@ -25,8 +25,8 @@ use rayon::prelude::*;
 
 use super::heat::{Heat, Spread};
 use crate::Volume;
-use crate::grid::{Region, Shape, voxel_count};
-use crate::label::bounding_boxes;
+use crate::grid::{Region, Shape, index_of, voxel_count};
+use crate::label::{bounding_boxes, crop_object};
 
 /// What a gradient of length 0 is divided by.
 const TINY: f64 = 1e-60;
@@ -126,7 +126,7 @@ pub fn joint_flows_of_stack(labels: &Volume<u32>) -> [Volume<f32>; 3] {
 #[must_use]
 pub fn object_centres(labels: &Volume<u32>) -> BTreeMap<u32, [usize; 3]> {
     let centre = |(label, region): (u32, Region)| {
-        let inside = centre_in(&inside(labels, label, region));
+        let inside = centre_in(&crop_object(labels, label, region));
         (label, std::array::from_fn(|axis| region.start[axis] + inside[axis]))
     };
     bounding_boxes(labels).into_iter().map(centre).collect()
@@ -134,7 +134,7 @@ pub fn object_centres(labels: &Volume<u32>) -> BTreeMap<u32, [usize; 3]> {
 
 /// The flow of each object of a plane with its label and box, heat being 0 around it.
 pub(super) fn flow_of_object(plane: &Volume<u32>, label: u32, region: Region) -> Vec<[f64; 2]> {
-    let object = inside(plane, label, region);
+    let object = crop_object(plane, label, region);
     let [_, height, width] = region.shape;
     let mut heat = Heat::new(&object, Spread::Plane);
     heat.spread(centre_in(&object), 2 * (height + width + 4));
@@ -170,7 +170,7 @@ fn joint_flow(
     let boxes = bounding_boxes(labels);
     let steps = boxes.values().map(|region| steps(region.shape)).max().unwrap_or(0);
     let heat = |(label, region): (&u32, &Region)| {
-        let object = inside(labels, *label, *region);
+        let object = crop_object(labels, *label, *region);
         let mut heat = Heat::new(&object, spread);
         heat.spread(centre_in(&object), steps);
         heat
@@ -224,15 +224,8 @@ fn plane_of(labels: &Volume<u32>, normal: usize, index: usize) -> Volume<u32> {
     Volume::new([1, first, second], labels.crop(region).voxels)
 }
 
-fn inside(labels: &Volume<u32>, label: u32, region: Region) -> Volume<bool> {
-    labels.crop(region).map(|voxel| *voxel == label)
-}
-
-fn places([depth, height, width]: Shape) -> impl Iterator<Item = [usize; 3]> {
-    (0..voxel_count([depth, height, width])).map(move |offset| {
-        let row = offset / width;
-        [row / height, row % height, offset % width]
-    })
+fn places(shape: Shape) -> impl Iterator<Item = [usize; 3]> {
+    (0..voxel_count(shape)).map(move |offset| index_of(shape, offset))
 }
 
 fn centre_in(object: &Volume<bool>) -> [usize; 3] {

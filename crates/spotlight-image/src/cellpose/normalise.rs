@@ -61,11 +61,14 @@ pub fn normalise(stack: &Volume<f32>, options: &Normalisation) -> Volume<f32> {
     if voxel_count(stack.shape) == 0 {
         return scaled;
     }
-    let planes = if options.whole_stack { depth } else { 1 };
-    for part in scaled.voxels.chunks_exact_mut(planes * height * width) {
+    let shape = [if options.whole_stack { depth } else { 1 }, height, width];
+    for part in scaled.voxels.chunks_exact_mut(voxel_count(shape)) {
         if varies(part) {
-            let volume = Volume::new([planes, height, width], part.to_vec());
-            part.copy_from_slice(&scale(volume, options.percents, true).voxels);
+            let mut seen = Volume::new(shape, part.to_vec());
+            if part.len() > MANY_VOXELS {
+                seen = sampled(&seen);
+            }
+            scale(part, &percentiles(&seen, &options.percents));
         }
     }
     scaled
@@ -79,7 +82,9 @@ pub fn normalise(stack: &Volume<f32>, options: &Normalisation) -> Volume<f32> {
 /// If there is no voxel, or a percentage is not from 0 to 100.
 #[must_use]
 pub fn normalise99(stack: &Volume<f32>, percents: [f64; 2]) -> Volume<f32> {
-    scale(stack.clone(), percents, false)
+    let mut scaled = stack.clone();
+    scale(&mut scaled.voxels, &percentiles(stack, &percents));
+    scaled
 }
 
 fn varies(voxels: &[f32]) -> bool {
@@ -88,18 +93,12 @@ fn varies(voxels: &[f32]) -> bool {
     varies && !voxels.par_iter().any(|voxel| voxel.is_nan())
 }
 
-fn scale(mut stack: Volume<f32>, percents: [f64; 2], may_sample: bool) -> Volume<f32> {
-    let found = if may_sample && stack.voxels.len() > MANY_VOXELS {
-        percentiles(&sampled(&stack), &percents)
-    } else {
-        percentiles(&stack, &percents)
-    };
-    let (low, range) = (found[0] as f32, found[1] as f32 - found[0] as f32);
-    let map = |voxel: &mut f32| {
+/// Scales so that two limits become 0 and 1.
+fn scale(voxels: &mut [f32], limits: &[f64]) {
+    let (low, range) = (limits[0] as f32, limits[1] as f32 - limits[0] as f32);
+    voxels.par_iter_mut().for_each(|voxel| {
         *voxel = if range > SMALLEST_RANGE { (*voxel - low) / range } else { 0.0 };
-    };
-    stack.voxels.par_iter_mut().for_each(map);
-    stack
+    });
 }
 
 /// Every so many voxels along each axis.

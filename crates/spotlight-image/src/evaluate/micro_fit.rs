@@ -1,7 +1,7 @@
 //! The fit of MicroSSIM and MicroMS3IM to a data set, which need not be in memory.
 //!
 //! ```text
-//! pass 1 to 3     percentiles of both sides, digit by digit; the range of the last plane
+//! passes 1 and 2  percentiles of both sides; the range of the last plane
 //! further passes  the slope of the mean similarity at a factor, until it is 0
 //! ```
 //!
@@ -79,14 +79,12 @@ pub fn micro_fit(pairs: &[(&Volume<f32>, &Volume<f32>)], background_percentile: 
         pairs.iter().for_each(|(target, prediction)| see(target, prediction));
         Ok::<(), Infallible>(())
     };
-    match micro_fit_of_each(show, background_percentile) {
-        Ok(fit) => fit,
-        Err(never) => match never {},
-    }
+    let Ok(fit) = micro_fit_of_each(show, background_percentile);
+    fit
 }
 
 /// [`micro_fit`] where no more than one pair need be in memory: `show` gives every pair to its
-/// argument, in the same order each of the ten to twenty times that it is called.
+/// argument, in the same order each of the eight to eighteen times that it is called.
 ///
 /// # Errors
 ///
@@ -118,13 +116,16 @@ pub fn micro_fit_of_each<E>(
     background_percentile: f64,
 ) -> Result<MicroFit, E> {
     let mut last_range = None;
-    show(&mut |target, prediction| {
-        assert_eq!(target.shape, prediction.shape, "images to compare must have one shape");
-        let ranges = (0..target.shape[0]).rev().map(|z| plane_range(target.plane(z)));
-        last_range = ranges.into_iter().find(|range| *range > 0.0).or(last_range);
-    })?;
+    let show_and_look = |see: SeePair| {
+        show(&mut |target, prediction| {
+            assert_eq!(target.shape, prediction.shape, "images to compare must have one shape");
+            let mut ranges = (0..target.shape[0]).rev().map(|z| plane_range(target.plane(z)));
+            last_range = ranges.find(|range| *range > 0.0).or(last_range);
+            see(target, prediction);
+        })
+    };
     let wanted = [&[background_percentile, 100.0][..], &[background_percentile]];
-    let [of_targets, of_predictions] = percentiles_of_pairs(&mut show, wanted)?;
+    let [of_targets, of_predictions] = percentiles_of_pairs(show_and_look, wanted)?;
     let mut fit = MicroFit {
         offset_target: of_targets[0],
         offset_prediction: of_predictions[0],
@@ -248,11 +249,12 @@ mod tests {
     #[test]
     fn an_error_ends_the_fit() {
         let target = texture([2, 9, 9]);
+        let prediction = target.map(|voxel| 5.0 * voxel);
         let mut calls = 0;
         let fit = micro_fit_of_each(
             |see| {
                 calls += 1;
-                see(&target, &target);
+                see(&target, &prediction);
                 if calls == 5 { Err("unplugged") } else { Ok(()) }
             },
             3.0,

@@ -1,58 +1,47 @@
 //! Percentiles of many voxels without a sorted copy of them.
 //!
-//! The bits of an f32 become a number of the same order; the order statistic is found digit
-//! by digit from the front, each by counting the voxels that share the digits before. The
-//! volumes are shown one after the other, once for each digit, and need not be in memory.
+//! The volumes are shown one after the other, once to count each half of the bits, and need not
+//! be in memory.
 
 use rayon::prelude::*;
 
 use super::micro_fit::SeePair;
-use crate::Volume;
-
-/// Bits that are counted at once.
-const DIGIT_BITS: u32 = 11;
-
-/// Voxels that one thread counts at a time.
-const PIECE: usize = 1 << 18;
+use crate::filter::{bin_of, count_lower, count_upper, joined};
 
 /// Percentiles of all first and of all second volumes of some pairs, between order statistics by
 /// a straight line at rank `percent / 100 · (n − 1)`, as NumPy's; NaN if there is no voxel or one
-/// that is not a number. `show` is called three times.
+/// that is not a number. `show` is called twice.
 pub(super) fn percentiles_of_pairs<E>(
-    show: &mut impl FnMut(SeePair) -> Result<(), E>,
+    mut show: impl FnMut(SeePair) -> Result<(), E>,
     percents: [&[f64]; 2],
 ) -> Result<[Vec<f64>; 2], E> {
-    let mut first = [Digits::first(), Digits::first()];
+    let mut upper = [Vec::new(), Vec::new()];
     let mut all_numbers = [true; 2];
     show(&mut |a, b| {
         for (side, volume) in [a, b].into_iter().enumerate() {
-            first[side].count(volume);
+            add(&mut upper[side], count_upper(&volume.voxels));
             all_numbers[side] &= volume.voxels.par_iter().all(|voxel| !voxel.is_nan());
         }
     })?;
-    let counts = first.each_ref().map(|digits| digits.counts.iter().sum::<usize>());
+    let counts = upper.each_ref().map(|counts| counts.iter().sum::<usize>());
     let known = [0, 1].map(|side| counts[side] > 0 && all_numbers[side]);
     let ranks = |side: usize| {
         let percents = percents[side].iter().filter(move |_| known[side]);
         percents.map(move |percent| Rank::of(*percent, counts[side]))
     };
-    let mut searches: Vec<(usize, Search)> = Vec::new();
-    for (side, first) in first.iter().enumerate() {
-        let places = ranks(side).flat_map(|rank| [rank.below, rank.above]);
-        searches.extend(places.map(|place| (side, Search::after(first, place))));
-    }
-    for _ in 0..2 {
-        let mut digits: Vec<Digits> = searches.iter().map(|(_, s)| s.next_digits()).collect();
-        show(&mut |a, b| {
-            for (digits, (side, _)) in digits.iter_mut().zip(&searches) {
-                digits.count([a, b][*side]);
-            }
-        })?;
-        for (digits, (_, search)) in digits.iter().zip(&mut searches) {
-            *search = Search::after(digits, search.rank);
+    let mut searches: Vec<Search> = Vec::new();
+    for (side, upper) in upper.iter().enumerate() {
+        for place in ranks(side).flat_map(|rank| [rank.below, rank.above]) {
+            let (upper, rank) = bin_of(upper, place);
+            searches.push(Search { side, upper, rank, lower: Vec::new() });
         }
     }
-    let mut found = searches.iter().map(|(_, search)| f64::from(from_ordered(search.prefix)));
+    show(&mut |a, b| {
+        for search in &mut searches {
+            add(&mut search.lower, count_lower(&[a, b][search.side].voxels, search.upper));
+        }
+    })?;
+    let mut found = searches.iter().map(Search::found);
     Ok([0, 1].map(|side| {
         if !known[side] {
             return vec![f64::NAN; percents[side].len()];
@@ -63,6 +52,15 @@ pub(super) fn percentiles_of_pairs<E>(
         };
         ranks(side).map(between).collect()
     }))
+}
+
+/// Adds counts to those of the volumes before, if there are any.
+fn add(sums: &mut Vec<usize>, counts: Vec<usize>) {
+    if sums.is_empty() {
+        *sums = counts;
+    } else {
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
 }
 
 /// Between which places of the sorted numbers a percentile lies.
@@ -81,69 +79,19 @@ impl Rank {
     }
 }
 
-/// A search for one order statistic, of which the leading bits are known.
+/// A search for one order statistic, of which the upper half is known.
 struct Search {
-    prefix: u32,
-    fixed_bits: u32,
-    /// The place among the numbers that begin with these bits.
+    side: usize,
+    upper: u32,
+    /// The place among the numbers with this upper half.
     rank: usize,
+    /// How many of them have each lower half.
+    lower: Vec<usize>,
 }
 
 impl Search {
-    /// The search of a place among those that were counted, one digit later.
-    fn after(digits: &Digits, mut rank: usize) -> Self {
-        let mut digit = 0;
-        while rank >= digits.counts[digit] {
-            rank -= digits.counts[digit];
-            digit += 1;
-        }
-        let shift = u32::BITS - digits.fixed_bits - digits.bits;
-        let prefix = digits.prefix | (digit as u32) << shift;
-        Self { prefix, fixed_bits: digits.fixed_bits + digits.bits, rank }
-    }
-
-    fn next_digits(&self) -> Digits {
-        Digits::new(self.prefix, self.fixed_bits)
-    }
-}
-
-/// How often each digit follows the bits found so far.
-struct Digits {
-    prefix: u32,
-    fixed_bits: u32,
-    bits: u32,
-    counts: Vec<usize>,
-}
-
-impl Digits {
-    fn first() -> Self {
-        Self::new(0, 0)
-    }
-
-    fn new(prefix: u32, fixed_bits: u32) -> Self {
-        let bits = DIGIT_BITS.min(u32::BITS - fixed_bits);
-        Self { prefix, fixed_bits, bits, counts: vec![0; 1 << bits] }
-    }
-
-    fn count(&mut self, volume: &Volume<f32>) {
-        let (prefix, fixed_bits) = (self.prefix, self.fixed_bits);
-        let shift = u32::BITS - fixed_bits - self.bits;
-        let digits = self.counts.len();
-        let same = |key: u32| fixed_bits == 0 || (key ^ prefix) >> (u32::BITS - fixed_bits) == 0;
-        let count_piece = |piece: &[f32]| {
-            let mut counts = vec![0_usize; digits];
-            for key in piece.iter().map(|voxel| ordered(*voxel)).filter(|key| same(*key)) {
-                counts[(key >> shift) as usize & (digits - 1)] += 1;
-            }
-            counts
-        };
-        let add = |mut a: Vec<usize>, b: Vec<usize>| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            a
-        };
-        let pieces = volume.voxels.par_chunks(PIECE).map(count_piece);
-        let found = pieces.reduce(|| vec![0; digits], add);
-        self.counts.iter_mut().zip(found).for_each(|(sum, count)| *sum += count);
+    fn found(&self) -> f64 {
+        f64::from(joined(self.upper, bin_of(&self.lower, self.rank).0))
     }
 }
 
@@ -171,21 +119,12 @@ pub fn percentile_of_numbers(numbers: &[f64], percent: f64) -> f64 {
     if low == high { low } else { low + (high - low) * rank.fract() }
 }
 
-/// Bits that compare as the numbers do.
-fn ordered(value: f32) -> u32 {
-    let bits = value.to_bits();
-    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
-}
-
-fn from_ordered(key: u32) -> f32 {
-    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::Volume;
 
     fn row(voxels: &[f32]) -> Volume<f32> {
         Volume::new([1, 1, voxels.len()], voxels.to_vec())
@@ -193,11 +132,11 @@ mod tests {
 
     /// Percentiles of all volumes, which are the first of the pairs.
     fn percentiles(volumes: &[&Volume<f32>], percents: &[f64]) -> Vec<f64> {
-        let mut show = |see: SeePair| {
+        let show = |see: SeePair| {
             volumes.iter().for_each(|volume| see(volume, &row(&[f32::NAN])));
             Ok::<(), Infallible>(())
         };
-        let [found, of_others] = percentiles_of_pairs(&mut show, [percents, &[50.0]]).unwrap();
+        let [found, of_others] = percentiles_of_pairs(show, [percents, &[50.0]]).unwrap();
         assert!(of_others[0].is_nan());
         found
     }

@@ -16,5 +16,5 @@ pub(crate) use gaussian::Blur;
 pub use gaussian::gaussian;
 pub use median::{median, median_cube};
 pub use morphology::{close, dilate, erode, open};
-pub(crate) use order::ordered;
+pub(crate) use order::{bin_of, count_lower, count_upper, joined, ordered};
 pub use stretch::{percentiles, stretch};

@@ -2,14 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::order::{from_ordered, ordered};
+use super::order::{bin_of, count_lower, count_upper, joined};
 use crate::Volume;
-
-/// Voxels that one thread counts at a time, at least.
-const PIECE: usize = 1 << 18;
-
-/// Half of the bits of a voxel.
-const HALF: u32 = 16;
 
 /// The values that these percentages of the voxels lie below.
 ///
@@ -85,7 +79,7 @@ struct Ranks<'a> {
 
 impl<'a> Ranks<'a> {
     fn new(voxels: &'a [f32]) -> Self {
-        Self { voxels, upper: count(voxels, |key| Some(key >> HALF)), lower: None }
+        Self { voxels, upper: count_upper(voxels), lower: None }
     }
 
     /// The voxel at a place in order of size.
@@ -93,34 +87,9 @@ impl<'a> Ranks<'a> {
         let (upper, rest) = bin_of(&self.upper, rank);
         // Ranks are asked for in pairs, which mostly share the upper half.
         if self.lower.as_ref().is_none_or(|(known, _)| *known != upper) {
-            let lower_half = |key| (key >> HALF == upper).then_some(key & ((1 << HALF) - 1));
-            self.lower = Some((upper, count(self.voxels, lower_half)));
+            self.lower = Some((upper, count_lower(self.voxels, upper)));
         }
         let lower = self.lower.as_ref().map_or(0, |(_, counts)| bin_of(counts, rest).0);
-        from_ordered(upper << HALF | lower)
+        joined(upper, lower)
     }
-}
-
-/// The bin that holds a rank, and the rank in it.
-fn bin_of(counts: &[usize], mut rank: usize) -> (u32, usize) {
-    for (bin, count) in counts.iter().enumerate() {
-        if rank < *count {
-            return (bin as u32, rank);
-        }
-        rank -= count;
-    }
-    unreachable!("a rank is smaller than the number of voxels")
-}
-
-/// Counts the voxels by a half of their bits.
-fn count(voxels: &[f32], bin: impl Fn(u32) -> Option<u32> + Sync) -> Vec<usize> {
-    // Few long pieces: to add up the counters of a piece takes as long as to count it.
-    let piece = voxels.len().div_ceil(rayon::current_num_threads()).clamp(PIECE, u32::MAX as usize);
-    let count_piece = |piece: &[f32]| {
-        let mut counts = vec![0_u32; 1 << HALF];
-        piece.iter().filter_map(|voxel| bin(ordered(*voxel))).for_each(|b| counts[b as usize] += 1);
-        counts
-    };
-    let parts: Vec<Vec<u32>> = voxels.par_chunks(piece).map(count_piece).collect();
-    (0..1 << HALF).map(|bin| parts.iter().map(|counts| counts[bin] as usize).sum()).collect()
 }

@@ -182,23 +182,24 @@ fn join(
     }
 }
 
+/// The root of the tree that a node is in; the way there gets shorter.
+pub(crate) fn root(parent: &mut [u32], mut node: u32) -> u32 {
+    while parent[node as usize] != node {
+        let grandparent = parent[parent[node as usize] as usize];
+        parent[node as usize] = grandparent;
+        node = grandparent;
+    }
+    node
+}
+
 /// Trees of runs; the root of a tree is its first run.
 struct Forest {
     parent: Vec<u32>,
 }
 
 impl Forest {
-    fn root(&mut self, mut run: u32) -> u32 {
-        while self.parent[run as usize] != run {
-            let grandparent = self.parent[self.parent[run as usize] as usize];
-            self.parent[run as usize] = grandparent;
-            run = grandparent;
-        }
-        run
-    }
-
     fn join(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.root(a), self.root(b));
+        let [a, b] = [a, b].map(|run| root(&mut self.parent, run));
         self.parent[a.max(b) as usize] = a.min(b);
     }
 

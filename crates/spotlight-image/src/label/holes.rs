@@ -57,7 +57,7 @@ pub(super) fn all_faces(shape: Shape) -> [[bool; 2]; 3] {
 /// Fills components of the background with fewer than `min_voxels` voxels, but none that
 /// reaches one of the faces of the volume (first and last along each axis) that lead
 /// outside. Returns whether it filled any.
-pub(super) fn fill(
+pub(crate) fn fill(
     mask: &mut Volume<bool>,
     min_voxels: usize,
     connectivity: Connectivity,

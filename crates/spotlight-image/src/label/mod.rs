@@ -10,9 +10,11 @@ mod object_holes;
 mod objects;
 
 pub use border::clear_border;
-pub(crate) use components::Components;
 pub use components::components;
+pub(crate) use components::{Components, root};
+pub(crate) use holes::fill;
 pub use holes::{fill_holes, fill_small_holes};
+pub(crate) use object_holes::{crop_object, paste_object};
 pub use object_holes::{fill_object_holes, fill_object_holes_in_planes, fill_small_object_holes};
 pub(crate) use objects::boxes_in;
 pub use objects::{

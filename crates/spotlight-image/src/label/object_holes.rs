@@ -127,11 +127,17 @@ fn open_faces(region: Region, shape: Shape) -> [[bool; 2]; 3] {
 }
 
 /// The voxels of a region that bear a label.
-fn crop_object(labels: &Volume<u32>, label: u32, region: Region) -> Volume<bool> {
+pub(crate) fn crop_object(labels: &Volume<u32>, label: u32, region: Region) -> Volume<bool> {
     labels.crop(region).map(|voxel| *voxel == label)
 }
 
-fn paste_object(labels: &mut Volume<u32>, label: u32, region: Region, object: &Volume<bool>) {
+/// Gives a label to the voxels of a region that are an object's.
+pub(crate) fn paste_object(
+    labels: &mut Volume<u32>,
+    label: u32,
+    region: Region,
+    object: &Volume<bool>,
+) {
     let width = region.shape[2];
     for (row, voxels) in object.voxels.chunks_exact(width).enumerate() {
         let (z, y) = (row / region.shape[1], row % region.shape[1]);

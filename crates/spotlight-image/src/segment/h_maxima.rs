@@ -29,7 +29,7 @@ use rayon::prelude::*;
 
 use super::flood::Neighbours;
 use crate::Volume;
-use crate::label::Connectivity;
+use crate::label::{Connectivity, root};
 
 /// The regional maxima that rise at least `height` above the saddle to any higher maximum.
 ///
@@ -281,22 +281,13 @@ impl<'a> Islands<'a> {
         Self { top, height, equals, parent: each.clone(), judge: each, stays }
     }
 
-    fn root(&mut self, mut basin: u32) -> u32 {
-        while self.parent[basin as usize] != basin {
-            let grandparent = self.parent[self.parent[basin as usize] as usize];
-            self.parent[basin as usize] = grandparent;
-            basin = grandparent;
-        }
-        basin
-    }
-
     fn rises(&self, basin: u32, level: f32) -> bool {
         let rise = f64::from(self.top[basin as usize]) - f64::from(level);
         rise > 0.0 && rise >= self.height
     }
 
     fn join(&mut self, a: u32, b: u32, level: f32) {
-        let (a, b) = (self.root(a), self.root(b));
+        let [a, b] = [a, b].map(|basin| root(&mut self.parent, basin));
         if a == b {
             return;
         }

@@ -84,13 +84,6 @@ impl Field {
     pub(super) fn into_cells(self) -> (Shape, Vec<usize>) {
         (self.shape, self.cells)
     }
-
-    /// Index along (z, y, x) of a voxel.
-    pub(super) fn index(&self, offset: usize) -> [usize; 3] {
-        let [_, height, width] = self.shape;
-        let row = offset / width;
-        [row / height, row % height, offset % width]
-    }
 }
 
 /// Which voxels have a logit above the threshold, which is rounded to f32 as NumPy does.

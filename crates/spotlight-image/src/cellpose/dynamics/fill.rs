@@ -1,8 +1,10 @@
 //! The last step to masks: small objects are removed, holes are filled plane by plane.
 
 use crate::Volume;
-use crate::grid::Region;
-use crate::label::{bounding_boxes, fill_holes};
+use crate::label::{Connectivity, bounding_boxes, crop_object, fill, paste_object};
+
+/// The faces of a plane that lead outside: its edges along y and x.
+const SIDES: [[bool; 2]; 3] = [[false; 2], [true; 2], [true; 2]];
 
 /// Removes objects of fewer than `min_voxels` voxels, fills holes of the others in each
 /// plane across z (background in which no way over edges of pixels leads to the edge of the
@@ -25,13 +27,13 @@ pub fn fill_and_remove(labels: &Volume<u32>, min_voxels: usize) -> Volume<u32> {
     let mut masks = labels.clone();
     let mut number = 0;
     for (label, region) in bounding_boxes(labels) {
-        let object = masks.crop(region).map(|voxel| *voxel == label);
+        let object = crop_object(&masks, label, region);
         let count = object.voxels.iter().filter(|inside| **inside).count();
         if count < min_voxels {
-            write(&mut masks, region, &object, 0);
+            paste_object(&mut masks, 0, region, &object);
         } else if count > 0 {
             number += 1;
-            write(&mut masks, region, &fill_planes(object), number);
+            paste_object(&mut masks, number, region, &fill_planes(object));
         }
     }
     masks
@@ -39,40 +41,13 @@ pub fn fill_and_remove(labels: &Volume<u32>, min_voxels: usize) -> Volume<u32> {
 
 fn fill_planes(mut object: Volume<bool>) -> Volume<bool> {
     let [depth, height, width] = object.shape;
-    // A row of pixels has no holes.
-    if height < 3 || width < 3 {
-        return object;
-    }
     for z in 0..depth {
-        let plane = Volume::new([1, height, width], object.plane(z).to_vec());
-        if has_gap(&plane) {
-            object.paste([z, 0, 0], &fill_holes(&plane));
+        let mut plane = Volume::new([1, height, width], object.plane(z).to_vec());
+        if fill(&mut plane, usize::MAX, Connectivity::Faces, SIDES) {
+            object.paste([z, 0, 0], &plane);
         }
     }
     object
-}
-
-/// Whether any row has background between voxels of the object, as one with a hole has.
-fn has_gap(plane: &Volume<bool>) -> bool {
-    plane.voxels.chunks_exact(plane.shape[2]).any(|row| {
-        let first = row.iter().position(|inside| *inside).unwrap_or(row.len());
-        let last = row.iter().rposition(|inside| *inside).unwrap_or(first);
-        row[first..last.max(first)].contains(&false)
-    })
-}
-
-fn write(masks: &mut Volume<u32>, region: Region, object: &Volume<bool>, label: u32) {
-    let width = region.shape[2];
-    for (row, inside) in object.voxels.chunks_exact(width).enumerate() {
-        let (z, y) = (row / region.shape[1], row % region.shape[1]);
-        let start = [region.start[0] + z, region.start[1] + y, region.start[2]];
-        let first = masks.offset(start);
-        for (voxel, inside) in masks.voxels[first..first + width].iter_mut().zip(inside) {
-            if *inside {
-                *voxel = label;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use fill::fill_and_remove;
 pub use quality::{flow_errors, remove_bad_flows};
 
 use self::field::{Field, Lanes, cells_of};
-use self::motion::{ByVoxel, InPlane, InStack, follow};
+use self::motion::{ByVoxel, InPlane, InStack, Motion, follow};
 use super::resize::resize_nearest;
 use crate::{Region, Shape, Volume};
 
@@ -131,7 +131,7 @@ pub fn objects_of_stack(
 ) -> Volume<u32> {
     let field = field_of_stack(&flow, logit, options);
     let end = |position| offset_of(logit.shape, position);
-    let ends = walk_stack(&field, options, end);
+    let ends = walk(&field, &InStack::new(&field), options, end);
     objects(field, &ends, options)
 }
 
@@ -148,7 +148,7 @@ pub fn objects_of_plane(
 ) -> Volume<u32> {
     let field = field_of_plane(&flow, logit, options);
     let end = |position| offset_of(logit.shape, position);
-    let ends = walk_plane(&field, options, end);
+    let ends = walk(&field, &InPlane::new(&field), options, end);
     objects(field, &ends, options)
 }
 
@@ -164,7 +164,8 @@ pub fn ends_in_stack(
     logit: &Volume<f32>,
     options: &Dynamics,
 ) -> Vec<[f32; 3]> {
-    walk_stack(&field_of_stack(&flow, logit, options), options, |position| position)
+    let field = field_of_stack(&flow, logit, options);
+    walk(&field, &InStack::new(&field), options, |position| position)
 }
 
 /// Where the walks of the cell voxels of one plane end; z is 0.
@@ -178,7 +179,8 @@ pub fn ends_in_plane(
     logit: &Volume<f32>,
     options: &Dynamics,
 ) -> Vec<[f32; 3]> {
-    walk_plane(&field_of_plane(&flow, logit, options), options, |position| position)
+    let field = field_of_plane(&flow, logit, options);
+    walk(&field, &InPlane::new(&field), options, |position| position)
 }
 
 fn field_of_stack(flow: &[&Volume<f32>; 3], logit: &Volume<f32>, options: &Dynamics) -> Field {
@@ -204,25 +206,15 @@ fn field_of_plane(flow: &[&Volume<f32>; 2], logit: &Volume<f32>, options: &Dynam
     Field::new(logit.shape, [0, 1, 1], cells_of(logit, options.cell_threshold), flow)
 }
 
-fn walk_stack<T: Send>(
+/// Where the walks end, by a motion that interpolates, or by voxels if the options say so.
+fn walk<T: Send>(
     field: &Field,
+    interpolated: &impl Motion,
     options: &Dynamics,
     end: impl Fn([f32; 3]) -> T + Sync,
 ) -> Vec<T> {
     if options.interpolate {
-        follow(field, &InStack::new(field), options.steps, end)
-    } else {
-        follow(field, &ByVoxel::new(field), options.steps, end)
-    }
-}
-
-fn walk_plane<T: Send>(
-    field: &Field,
-    options: &Dynamics,
-    end: impl Fn([f32; 3]) -> T + Sync,
-) -> Vec<T> {
-    if options.interpolate {
-        follow(field, &InPlane::new(field), options.steps, end)
+        follow(field, interpolated, options.steps, end)
     } else {
         follow(field, &ByVoxel::new(field), options.steps, end)
     }

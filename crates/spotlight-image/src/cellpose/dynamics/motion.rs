@@ -20,18 +20,26 @@
 use rayon::prelude::*;
 
 use super::field::{Field, Lanes};
+use crate::grid::index_of;
 
 /// Walks that one thread follows side by side.
 const WALKS: usize = 256;
 
-/// A rule of motion on a field.
+/// A rule of motion on a field; positions are indices unless it has others.
 pub(super) trait Motion: Sync {
-    /// The position of a voxel.
-    fn start(&self, index: [usize; 3]) -> Lanes;
     /// The position one step later.
     fn step(&self, at: Lanes) -> Lanes;
+
+    /// The position of a voxel.
+    fn start(&self, index: [usize; 3]) -> Lanes {
+        let [z, y, x] = index.map(|index| index as f32);
+        [z, y, x, 0.0]
+    }
+
     /// The index along (z, y, x) of a position.
-    fn position(&self, at: Lanes) -> [f32; 3];
+    fn position(&self, at: Lanes) -> [f32; 3] {
+        [at[0], at[1], at[2]]
+    }
 }
 
 /// Follows the flow from each cell voxel and tells what `end` says of the last position.
@@ -43,7 +51,7 @@ pub(super) fn follow<T: Send>(
 ) -> Vec<T> {
     let walk = |cells: &[usize]| {
         let mut at: Vec<Lanes> =
-            cells.iter().map(|cell| motion.start(field.index(*cell))).collect();
+            cells.iter().map(|cell| motion.start(index_of(field.shape, *cell))).collect();
         walk_all(&mut at, motion, steps);
         at.into_iter().map(|at| end(motion.position(at))).collect::<Vec<T>>()
     };
@@ -177,10 +185,6 @@ impl<'a> InPlane<'a> {
 }
 
 impl Motion for InPlane<'_> {
-    fn start(&self, [_, y, x]: [usize; 3]) -> Lanes {
-        [0.0, y as f32, x as f32, 0.0]
-    }
-
     #[inline]
     fn step(&self, at: Lanes) -> Lanes {
         let [y, x] = [at[1] as i32, at[2] as i32];
@@ -199,10 +203,6 @@ impl Motion for InPlane<'_> {
         }
         next
     }
-
-    fn position(&self, at: Lanes) -> [f32; 3] {
-        [at[0], at[1], at[2]]
-    }
 }
 
 /// No interpolation: the flow of the voxel that a position lies in.
@@ -218,11 +218,6 @@ impl<'a> ByVoxel<'a> {
 }
 
 impl Motion for ByVoxel<'_> {
-    fn start(&self, index: [usize; 3]) -> Lanes {
-        let [z, y, x] = index.map(|index| index as f32);
-        [z, y, x, 0.0]
-    }
-
     #[inline]
     fn step(&self, at: Lanes) -> Lanes {
         let flow = self.field.at(self.field.lookup([at[0] as i32, at[1] as i32, at[2] as i32]));
@@ -232,9 +227,5 @@ impl Motion for ByVoxel<'_> {
             next[axis] = (at[axis] + flow[axis]).clamp(0.0, last);
         }
         next
-    }
-
-    fn position(&self, at: Lanes) -> [f32; 3] {
-        [at[0], at[1], at[2]]
     }
 }

@@ -51,7 +51,7 @@ pub fn remove_bad_flows(
     flow: [&Volume<f32>; 2],
     threshold: f64,
 ) -> Volume<u32> {
-    if threshold <= 0.0 || threshold == f64::INFINITY {
+    if threshold <= 0.0 {
         return labels.clone();
     }
     let errors = flow_errors(labels, flow);

@@ -14,7 +14,7 @@
 //! no walk ends in it.)
 
 use crate::Volume;
-use crate::grid::{Shape, voxel_count};
+use crate::grid::{Shape, index_of, voxel_count};
 
 /// A seed is where more walks than this end.
 const SEED_COUNT: u32 = 10;
@@ -62,11 +62,9 @@ fn paint(shape: Shape, ends: &[usize]) -> Vec<u32> {
 
 /// The seeds, those of the most walks last.
 fn seeds(counts: &Volume<u32>) -> Vec<[usize; 3]> {
-    let [_, height, width] = counts.shape;
     let mut found = Vec::new();
     for (offset, count) in counts.voxels.iter().enumerate().filter(|(_, h)| **h > SEED_COUNT) {
-        let row = offset / width;
-        let place = [row / height, row % height, offset % width];
+        let place = index_of(counts.shape, offset);
         if !window(counts.shape, place, PEAK_RADIUS).any(|other| counts.at(other) > *count) {
             found.push((*count, place));
         }

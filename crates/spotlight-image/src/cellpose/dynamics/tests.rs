@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cellpose::{flows_of_planes, joint_flows_of_stack};
+use crate::grid::index_of;
 
 /// Boxes with a voxel between them: of boxes that touch, interpolated flows would carry
 /// some voxels of the faces over.
@@ -152,7 +153,7 @@ fn walks_end_where_plain_steps_end() {
         let plain = Plain(InStack::new(&field), steps);
         let walk = |cell: &usize| {
             use super::motion::Motion;
-            let start = plain.0.start(field.index(*cell));
+            let start = plain.0.start(index_of(shape, *cell));
             let end = (0..plain.1).fold(start, |at, _| plain.0.step(at));
             plain.0.position(end)
         };
