@@ -84,7 +84,8 @@ pub fn micro_fit(pairs: &[(&Volume<f32>, &Volume<f32>)], background_percentile: 
 }
 
 /// [`micro_fit`] where no more than one pair need be in memory: `show` gives every pair to its
-/// argument, in the same order each of the eight to eighteen times that it is called.
+/// argument, in the same order each time that it is called: some seven times, and twice that where
+/// the factor is a hundred or a hundredth.
 ///
 /// # Errors
 ///

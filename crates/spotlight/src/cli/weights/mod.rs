@@ -40,7 +40,7 @@ pub struct Published {
     pub about: &'static str,
 }
 
-/// All weights that can be fetched. Their authors publish no checksum of any of them.
+/// All weights that can be fetched. No published checksum of any of them is known.
 const PUBLISHED: [Published; 1] = [Published {
     name: "cellpose-nuclei",
     file: "nucleitorch_0",
