@@ -52,8 +52,8 @@ pub(super) fn fetch(options: &FetchOptions, context: &Context) -> Result<PathBuf
     forget(&part);
     if first && options.sha256.is_none() {
         context.say(&format!(
-            "SHA-256 {sha256}: as far as we know no checksum of {} is published, so this one is recorded and \
-             what is fetched later must have it",
+            "SHA-256 {sha256}: as far as we know no checksum of {} is published, so this one is \
+             recorded and what is fetched later must have it",
             weights.file
         ));
     }
