@@ -1,13 +1,156 @@
-//! Reads image files of any supported format.
+//! Opens and reads image files of any supported format.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use spotlight_image::grid::{Region, Shape};
 
 use crate::Error;
 use crate::metadata::ImageInfo;
+use crate::source::{Layout, Place, Source, choose};
 use crate::tiff;
-use crate::voxels::{ArrayData, Selection, Stack};
+use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
+
+/// An open image file or store; its voxels are read when they are asked for.
+#[derive(Debug)]
+pub struct Image {
+    path: PathBuf,
+    source: Box<dyn Source>,
+}
+
+impl Image {
+    /// Opens a file or a store of any supported format.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_stack`], but for what only reading can find.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        check_format(path)?;
+        Ok(Self { path: path.to_owned(), source: Box::new(tiff::Image::open(path)?) })
+    }
+
+    /// Says what it holds.
+    ///
+    /// # Errors
+    ///
+    /// Where the file contradicts itself.
+    pub fn info(&self) -> Result<ImageInfo, Error> {
+        self.source.info()
+    }
+
+    /// One z-stack of it, none of it read yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_stack`], but for what only reading can find.
+    pub fn stack(self, selection: &Selection) -> Result<OpenStack, Error> {
+        let (place, layout) = choose(self.source.as_ref(), selection, &self.path)?;
+        Ok(OpenStack { image: self, place, layout })
+    }
+}
+
+/// A z-stack of an open file or store: one channel at one time point, read box by box.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::Volume;
+/// use spotlight_image::grid::Region;
+/// use spotlight_io::{Image, OutputChannel, Selection, Voxels, WriteOptions};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("nuclei.ome.tif");
+/// let voxels = Voxels::from(Volume::from_fn([2, 3, 4], |[z, y, x]| (100 * z + 10 * y + x) as u16));
+/// let channel = OutputChannel { name: "DAPI", voxels: &voxels };
+/// spotlight_io::write_ome_tiff(&path, &[channel], None, &WriteOptions::default())?;
+///
+/// let stack = Image::open(&path)?.stack(&Selection::default())?;
+/// assert_eq!(stack.shape(), [2, 3, 4]);
+/// let part = stack.read(Region { start: [1, 1, 2], shape: [1, 2, 1] })?;
+/// assert_eq!(part.to_f32().voxels, [112.0, 122.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct OpenStack {
+    image: Image,
+    place: Place,
+    layout: Layout,
+}
+
+impl OpenStack {
+    /// The file or store.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.image.path
+    }
+
+    /// Number of voxels along (z, y, x).
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.layout.shape
+    }
+
+    /// The type of the numbers.
+    #[must_use]
+    pub fn sample_type(&self) -> SampleType {
+        self.layout.sample_type
+    }
+
+    /// Voxel size along (z, y, x) in µm, where the file gives all three.
+    #[must_use]
+    pub fn spacing_um(&self) -> Option<[f64; 3]> {
+        self.layout.spacing_um()
+    }
+
+    /// Name of the channel, where the file gives one.
+    #[must_use]
+    pub fn channel_name(&self) -> Option<&str> {
+        self.layout.channel_names[self.place.channel].as_deref()
+    }
+
+    /// Number of time points of the image.
+    #[must_use]
+    pub fn times(&self) -> usize {
+        self.layout.times
+    }
+
+    /// Number of voxels along (z, y, x) that are decoded together, such as a plane or a chunk:
+    /// boxes of whole multiples waste nothing.
+    #[must_use]
+    pub fn block(&self) -> Shape {
+        self.layout.block
+    }
+
+    /// The voxels of a box.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_stack`].
+    ///
+    /// # Panics
+    ///
+    /// If the box does not lie inside the stack.
+    pub fn read(&self, region: Region) -> Result<Voxels, Error> {
+        let shape = self.layout.shape;
+        assert!(region.fits(shape), "{region:?} is not inside {shape:?}");
+        self.image.source.read(self.place, region)
+    }
+
+    /// The whole stack.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_stack`].
+    pub fn read_whole(&self) -> Result<Stack, Error> {
+        Ok(Stack {
+            voxels: self.read(Region::whole(self.layout.shape))?,
+            spacing_um: self.spacing_um(),
+            channel_name: self.channel_name().map(str::to_owned),
+            path: self.image.path.clone(),
+        })
+    }
+}
 
 /// Says what a file holds without reading its voxels.
 ///
@@ -15,8 +158,7 @@ use crate::voxels::{ArrayData, Selection, Stack};
 ///
 /// As [`read_stack`], but for what only reading can find.
 pub fn inspect(path: &Path) -> Result<ImageInfo, Error> {
-    check_format(path)?;
-    tiff::read::inspect(path)
+    Image::open(path)?.info()
 }
 
 /// Reads one z-stack: one channel at one time point of one image.
@@ -50,8 +192,7 @@ pub fn inspect(path: &Path) -> Result<ImageInfo, Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn read_stack(path: &Path, selection: &Selection) -> Result<Stack, Error> {
-    check_format(path)?;
-    tiff::read::read_stack(path, selection)
+    Image::open(path)?.stack(selection)?.read_whole()
 }
 
 /// Reads a whole array with all its axes, which are named as tifffile names them.

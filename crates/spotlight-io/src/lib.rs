@@ -1,6 +1,6 @@
 //! Microscope files and tables to volumes and back.
 //!
-//! [`read_stack`] gives one z-stack of one channel, [`write_ome_tiff`] writes stacks that
+//! [`read_stack`] gives one z-stack of one channel, [`Image`] any box of one, [`write_ome_tiff`] writes stacks that
 //! Fiji and Python open with axes, voxel size and channel names, [`inspect`] says what a
 //! file holds, and [`manifest`] is the table of a dataset. Nothing is computed here beyond
 //! decoding; whatever a file does not say (a voxel size, a channel's name) is left out and
@@ -15,13 +15,14 @@ mod image;
 pub mod manifest;
 mod metadata;
 mod ome_xml;
+mod source;
 pub mod table;
 pub mod tensorboard;
 mod tiff;
 mod voxels;
 
 pub use error::Error;
-pub use image::{inspect, read_array, read_stack};
-pub use metadata::{ByteOrder, ImageInfo};
+pub use image::{Image, OpenStack, inspect, read_array, read_stack};
+pub use metadata::{ByteOrder, ImageInfo, Storage};
 pub use tiff::write::{Compression, OutputChannel, WriteOptions, write_ome_tiff};
 pub use voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};

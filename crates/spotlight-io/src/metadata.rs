@@ -39,20 +39,44 @@ pub struct ImageInfo {
     pub series: Vec<String>,
     /// Number of resolution levels of the first image.
     pub levels: usize,
-    /// Number of planes stored.
-    pub pages: usize,
     /// Order of the bytes.
     pub byte_order: ByteOrder,
-    /// Whether file positions have 64 bits (`BigTIFF`).
-    pub big: bool,
     /// Name of the compression.
     pub compression: String,
-    /// TIFF's number of the predictor; 1 is none.
-    pub predictor: u16,
-    /// Height and width of a tile, where the planes are stored in tiles.
-    pub tile: Option<[usize; 2]>,
+    /// How the voxels lie in the file.
+    pub storage: Storage,
     /// What a user should know.
     pub warnings: Vec<String>,
+}
+
+/// How the voxels of an image lie in its file or store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In the planes of a TIFF.
+    Tiff {
+        /// Number of planes stored.
+        pages: usize,
+        /// Whether file positions have 64 bits (`BigTIFF`).
+        big: bool,
+        /// TIFF's number of the predictor; 1 is none.
+        predictor: u16,
+        /// Height and width of a tile, where the planes are stored in tiles.
+        tile: Option<[usize; 2]>,
+    },
+    /// In the chunks of a Zarr array.
+    Zarr {
+        /// Version of the storage format: 2 or 3.
+        version: u8,
+        /// Lengths of a chunk along the axes of the image.
+        chunk: Vec<usize>,
+        /// Lengths of a shard, where chunks are stored together.
+        shard: Option<Vec<usize>>,
+    },
+    /// In the sub-blocks of a CZI.
+    Czi {
+        /// Number of sub-blocks of full resolution in the file.
+        sub_blocks: usize,
+    },
 }
 
 /// µm in a unit of length as files spell it; none where it is no length.

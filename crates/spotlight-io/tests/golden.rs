@@ -4,8 +4,10 @@
 
 use serde_json::Value;
 use spotlight_golden::{Array, Case, Elements, cases, number, run_selected};
+use spotlight_image::grid::Region;
 use spotlight_io::{
-    ArrayData, ByteOrder, Channel, ImageInfo, Selection, Voxels, inspect, read_array, read_stack,
+    ArrayData, ByteOrder, Channel, Image, ImageInfo, Selection, Storage, Voxels, inspect,
+    read_array, read_stack,
 };
 
 const TIFFFILE: &str = "tifffile.imwrite / TiffWriter";
@@ -97,12 +99,13 @@ fn check_facts(case: &Case, info: &ImageInfo) {
     let expected = |name: &str| case.scalar(name).clone();
     let order = if info.byte_order == ByteOrder::Little { "<" } else { ">" };
     assert_eq!(expected("byteorder"), order);
-    assert_eq!(expected("is_bigtiff"), info.big);
-    assert_eq!(expected("n_pages"), info.pages);
+    let Storage::Tiff { pages, big, predictor, tile } = info.storage else { panic!("a TIFF") };
+    assert_eq!(expected("is_bigtiff"), big);
+    assert_eq!(expected("n_pages"), pages);
     assert_eq!(expected("n_series"), info.series.len());
     assert_eq!(expected("levels"), info.levels);
-    assert_eq!(expected("predictor_tag"), info.predictor);
-    assert_eq!(expected("is_tiled"), info.tile.is_some());
+    assert_eq!(expected("predictor_tag"), predictor);
+    assert_eq!(expected("is_tiled"), tile.is_some());
     let compression = match expected("compression_tag").as_u64().unwrap() {
         1 => "none",
         5 => "LZW",
@@ -191,8 +194,21 @@ fn check_stacks(path: &std::path::Path, info: &ImageInfo, whole: &ArrayData) {
                 stack.voxels.to_f64().voxels.into_iter().map(f64::to_bits).collect();
             assert!(found == expected, "channel {channel} at time {time}");
             assert_eq!(stack.spacing_um, info.spacing_um);
+            check_box(path, &wanted, &stack.voxels);
         }
     }
+}
+
+/// A box, read by itself, must be that part of its stack.
+fn check_box(path: &std::path::Path, wanted: &Selection, whole: &Voxels) {
+    let shape = whole.shape();
+    let start = shape.map(|length| length / 3);
+    let shape = std::array::from_fn(|axis| (shape[axis] - start[axis]).div_ceil(2));
+    let region = Region { start, shape };
+    let part = Image::open(path).unwrap().stack(wanted).unwrap().read(region).unwrap();
+    assert_eq!(part.sample_type(), whole.sample_type());
+    let expected = Voxels::from(whole.to_f64().crop(region));
+    assert!(bits(&Voxels::from(part.to_f64())) == bits(&expected), "{region:?} of {wanted:?}");
 }
 
 /// The bits of every number, so that NaN compares.

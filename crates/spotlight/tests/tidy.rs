@@ -51,6 +51,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "atomic",
             "voxels",
             "metadata",
+            "source",
             "ome_xml",
             "tiff",
             "image",

@@ -22,3 +22,5 @@ pub(crate) mod read;
 pub(crate) mod series;
 pub(crate) mod shaped;
 pub(crate) mod write;
+
+pub(crate) use series::Image;

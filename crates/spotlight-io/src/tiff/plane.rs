@@ -1,21 +1,45 @@
 //! One plane of a file to numbers.
 
 use std::fs::File;
+use std::ops::Range;
+
+use spotlight_image::grid::Region;
 
 use super::directory::read_exact_at;
 use super::page::{Page, Stored};
 use super::{codec, packed, predictor};
 use crate::error::{Fault, malformed, unsupported};
 
-/// Reads a plane: its numbers as little-endian bytes, samples side by side (y, x, s) or, for
-/// planar files, in planes (s, y, x).
-pub(crate) fn read_plane(file: &mut File, length: u64, page: &Page) -> Result<Vec<u8>, Fault> {
+/// Rows and columns of a plane that are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
+impl Window {
+    /// The part of a plane that lies in a box.
+    pub(crate) fn of(region: Region) -> Self {
+        let ([_, top, left], [_, bottom, right]) = (region.start, region.stop());
+        Self { rows: top..bottom, columns: left..right }
+    }
+}
+
+/// Reads a window of a plane: its numbers as little-endian bytes, samples side by side (y, x, s)
+/// or, for planar files, in planes (s, y, x). Strips and tiles outside are not read.
+pub(crate) fn read_plane(
+    file: &mut File,
+    length: u64,
+    page: &Page,
+    window: &Window,
+) -> Result<Vec<u8>, Fault> {
     check_readable(page)?;
     let stored = page.stored()?;
     let width = stored.bytes();
     let grid = Grid::of(page, width)?;
-    let mut plane = vec![0; page.numbers()? * width];
-    for segment in 0..grid.count() {
+    page.numbers()?;
+    let mut plane = vec![0; window.rows.len() * window.columns.len() * page.samples * width];
+    for segment in (0..grid.count()).filter(|segment| grid.meets(*segment, window)) {
         let place = || format!("{} {segment}", if page.tile.is_some() { "tile" } else { "strip" });
         let rows = grid.rows_stored(segment, page);
         let size = rows * grid.stored_row_bytes(stored);
@@ -39,7 +63,7 @@ pub(crate) fn read_plane(file: &mut File, length: u64, page: &Page) -> Result<Ve
         } else {
             predictor::undo(page.predictor, &mut bytes, row, width, samples, page.order);
         }
-        grid.paste(segment, &bytes, &mut plane, page);
+        grid.paste(segment, &bytes, &mut plane, window);
     }
     Ok(plane)
 }
@@ -157,17 +181,33 @@ impl Grid {
         if page.tile.is_some() { self.segment[0] } else { self.segment[0].min(left) }
     }
 
-    /// Copies the part of a strip or tile that lies inside the image.
-    fn paste(&self, segment: usize, bytes: &[u8], plane: &mut [u8], page: &Page) {
+    /// Rows and columns of a strip or tile that lie in a window, and its plane.
+    fn part(&self, segment: usize, window: &Window) -> (Window, usize) {
         let ([row, column], sample_plane) = self.start(segment);
-        let rows = self.segment[0].min(page.height - row);
-        let columns = self.segment[1].min(page.width - column);
-        let image_row = page.width * self.pixel;
-        let first = (sample_plane * page.height + row) * image_row + column * self.pixel;
-        for line in 0..rows {
-            let from = line * self.row_bytes();
-            let to = first + line * image_row;
-            let count = columns * self.pixel;
+        let cut = |from: usize, length: usize, within: &Range<usize>| {
+            from.max(within.start)..(from + length).min(within.end)
+        };
+        let rows = cut(row, self.segment[0], &window.rows);
+        let columns = cut(column, self.segment[1], &window.columns);
+        (Window { rows, columns }, sample_plane)
+    }
+
+    /// Whether any of a strip or tile lies in a window.
+    fn meets(&self, segment: usize, window: &Window) -> bool {
+        let (part, _) = self.part(segment, window);
+        !part.rows.is_empty() && !part.columns.is_empty()
+    }
+
+    /// Copies the part of a strip or tile that lies in the window; `plane` is the window's.
+    fn paste(&self, segment: usize, bytes: &[u8], plane: &mut [u8], window: &Window) {
+        let ([top, left], _) = self.start(segment);
+        let (part, sample_plane) = self.part(segment, window);
+        let count = part.columns.len() * self.pixel;
+        for row in part.rows.clone() {
+            let from = (row - top) * self.row_bytes() + (part.columns.start - left) * self.pixel;
+            let line = sample_plane * window.rows.len() + row - window.rows.start;
+            let column = part.columns.start - window.columns.start;
+            let to = (line * window.columns.len() + column) * self.pixel;
             plane[to..to + count].copy_from_slice(&bytes[from..from + count]);
         }
     }

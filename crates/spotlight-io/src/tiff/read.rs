@@ -5,16 +5,18 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use spotlight_image::Volume;
+use spotlight_image::grid::Region;
 
 use super::directory::{Directories, read_directories};
 use super::page::{Page, Stored};
-use super::plane::{Number, check_readable, read_plane};
-use super::series::{Image, PlaneAt, Refusal, Series, check_memory};
+use super::plane::{Number, Window, check_readable, read_plane};
+use super::series::{Image, PlaneAt, Series, check_memory};
 use super::{codec, imagej, ome, plain, shaped};
 use crate::Error;
 use crate::error::{Fault, malformed, unsupported};
-use crate::metadata::ImageInfo;
-use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
+use crate::metadata::{ImageInfo, Storage};
+use crate::source::{Layout, Place, Source};
+use crate::voxels::{ArrayData, SampleType, Voxels};
 
 /// Opens a file: its directories and what they form.
 fn open(path: &Path) -> Result<Image, Error> {
@@ -46,34 +48,68 @@ fn check_maker(file: &Directories) -> Result<(), Fault> {
     }
 }
 
-fn choose<'a>(image: &'a Image, path: &Path, series: usize) -> Result<&'a Series, Error> {
-    image.series.get(series).ok_or_else(|| Error::Choice {
-        path: path.to_owned(),
-        what: format!("there is no image {series}"),
-        choices: format!("one from 0 to {}", image.series.len().saturating_sub(1)),
-    })
+impl Image {
+    /// Opens a file with all that belongs to it.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        open(path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.files[0].path
+    }
+
+    fn series_and_page(&self, series: usize) -> Result<(&Series, &Page), Error> {
+        let series = &self.series[series];
+        let page = self.first_page(series).map_err(|fault| fault.at(self.path()))?;
+        Ok((series, page))
+    }
 }
 
-/// One z-stack of a TIFF.
-pub(crate) fn read_stack(path: &Path, wanted: &Selection) -> Result<Stack, Error> {
-    let image = open(path)?;
-    let series = choose(&image, path, wanted.series)?;
-    let at = |fault: Fault| fault.at(path);
-    let page = image.first_page(series).map_err(at)?;
-    check_readable(page).map_err(at)?;
-    let stack = series.stack(page, wanted).map_err(|refusal: Refusal| refusal.at(path))?;
-    let shape = [stack.planes.len(), page.height, page.width];
-    let voxels = read_numbers(&image, &stack.planes, shape, Some(stack.sample)).map_err(at)?;
-    let spacing_um = whole_spacing(series);
-    Ok(Stack { voxels, spacing_um, channel_name: stack.channel_name, path: path.to_owned() })
+impl Source for Image {
+    fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    fn layout(&self, series: usize) -> Result<Layout, Error> {
+        let at = |fault: Fault| fault.at(self.path());
+        let (series, page) = self.series_and_page(series)?;
+        let stored = check_readable(page).map_err(at)?;
+        Ok(Layout {
+            shape: [series.depth().map_err(at)?, page.height, page.width],
+            sample_type: stored.sample_type(),
+            times: series.length('T'),
+            channel_names: series.names_of_channels(page),
+            partial_spacing_um: series.spacing_um,
+            block: [1, page.tile.map_or(page.rows_per_strip, |tile| tile[0]), page.width],
+        })
+    }
+
+    fn info(&self) -> Result<ImageInfo, Error> {
+        inspect(self)
+    }
+
+    fn read(&self, from: Place, region: Region) -> Result<Voxels, Error> {
+        let at = |fault: Fault| fault.at(self.path());
+        let (series, page) = self.series_and_page(from.series)?;
+        let stack = series.stack(page, from.channel, from.time).map_err(at)?;
+        let planes = &stack.planes[region.start[0]..region.stop()[0]];
+        let window = Window::of(region);
+        read_numbers(self, planes, region.shape, Some(stack.sample), window).map_err(at)
+    }
 }
 
 /// A whole array of a TIFF, with the axes that tifffile gives it.
 pub(crate) fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
     let image = open(path)?;
-    let series = choose(&image, path, series)?;
+    if series >= image.series.len() {
+        return Err(Error::Choice {
+            path: path.to_owned(),
+            what: format!("there is no image {series}"),
+            choices: format!("one from 0 to {}", image.series.len().saturating_sub(1)),
+        });
+    }
     let at = |fault: Fault| fault.at(path);
-    let page = image.first_page(series).map_err(at)?;
+    let (series, page) = image.series_and_page(series)?;
     check_readable(page).map_err(at)?;
     let (axes, shape) = series.whole_axes(page);
     let planes: Option<Vec<PlaneAt>> = series.planes.iter().copied().collect();
@@ -83,36 +119,38 @@ pub(crate) fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error>
     let last = |back: usize| shape.len().checked_sub(back).map_or(1, |axis| shape[axis]);
     let total: usize = shape.iter().product();
     let folded = [total / (last(1) * last(2)), last(2), last(1)];
-    let voxels = read_numbers(&image, &planes, folded, None).map_err(at)?;
+    let window = Window { rows: 0..page.height, columns: 0..page.width };
+    let voxels = read_numbers(&image, &planes, folded, None, window).map_err(at)?;
     Ok(ArrayData { axes, shape, voxels })
 }
 
 /// What a TIFF says about its first image.
-pub(crate) fn inspect(path: &Path) -> Result<ImageInfo, Error> {
-    let image = open(path)?;
-    let series = choose(&image, path, 0)?;
-    let at = |fault: Fault| fault.at(path);
-    let page = image.first_page(series).map_err(at)?;
+fn inspect(image: &Image) -> Result<ImageInfo, Error> {
+    let at = |fault: Fault| fault.at(image.path());
+    let (series, page) = image.series_and_page(0)?;
     let stored = page.stored().map_err(at)?;
     let (axes, shape) = series.whole_axes(page);
+    let names = series.names_of_channels(page).into_iter().enumerate();
     Ok(ImageInfo {
-        path: path.to_owned(),
+        path: image.path().to_owned(),
         format: image.format.to_owned(),
         axes,
         shape,
         sample_type: stored.sample_type(),
-        channel_names: series.names_of_channels(page),
+        channel_names: names.map(|(c, name)| name.unwrap_or_else(|| c.to_string())).collect(),
         spacing_um: whole_spacing(series),
         partial_spacing_um: series.spacing_um,
         times: series.length('T'),
         series: image.series.iter().map(|series| series.name.clone()).collect(),
         levels: 1 + usize::try_from(page.sub_images).unwrap_or(0),
-        pages: image.files.iter().map(|file| file.pages.len()).sum(),
         byte_order: image.files[0].order,
-        big: image.files[0].big,
         compression: codec::name(page.compression),
-        predictor: page.predictor,
-        tile: page.tile,
+        storage: Storage::Tiff {
+            pages: image.files.iter().map(|file| file.pages.len()).sum(),
+            big: image.files[0].big,
+            predictor: page.predictor,
+            tile: page.tile,
+        },
         warnings: warnings(series, page, stored),
     })
 }
@@ -156,19 +194,21 @@ fn warnings(series: &Series, page: &Page, stored: Stored) -> Vec<String> {
     all
 }
 
-/// Reads planes one after another into a volume; `sample` picks one number of every pixel.
+/// Reads the same window of planes one after another into a volume; `sample` picks one number
+/// of every pixel.
 fn read_numbers(
     image: &Image,
     planes: &[PlaneAt],
     shape: [usize; 3],
     sample: Option<usize>,
+    window: Window,
 ) -> Result<Voxels, Fault> {
     let Some(first) = planes.first() else { return malformed("the image has no planes") };
     check_memory(image, planes)?;
     let stored = image.page(*first).stored()?;
     macro_rules! read {
         ($type:ty) => {
-            Volume::new(shape, read_typed::<$type>(image, planes, stored, sample)?).into()
+            Volume::new(shape, read_typed::<$type>(image, planes, stored, sample, &window)?).into()
         };
     }
     Ok(match stored.sample_type() {
@@ -188,19 +228,21 @@ fn read_typed<T: Number>(
     planes: &[PlaneAt],
     stored: Stored,
     sample: Option<usize>,
+    window: &Window,
 ) -> Result<Vec<T>, Fault> {
     let page = image.page(planes[0]);
-    let size = page.numbers()? / sample.map_or(1, |_| page.samples);
+    let pixels = window.rows.len() * window.columns.len();
+    let size = pixels * if sample.is_some() { 1 } else { page.samples };
     let mut numbers = vec![T::default(); size * planes.len()];
     let work = numbers.par_chunks_mut(size).zip(planes.par_iter().enumerate());
     work.try_for_each(|(target, (index, at))| {
         let (file, page) = (&image.files[at.file], image.page(*at));
         let mut opened = File::open(&file.path)?;
-        let bytes = read_plane(&mut opened, file.length, page);
+        let bytes = read_plane(&mut opened, file.length, page, window);
         let bytes = bytes.map_err(|fault| fault.within(&format!("plane {index}")))?;
         let (first, step) = match sample {
             None => (0, 1),
-            Some(sample) if page.planar => (sample * page.width * page.height, 1),
+            Some(sample) if page.planar => (sample * pixels, 1),
             Some(sample) => (sample, page.samples),
         };
         T::fill(target, &bytes, stored, first, step);

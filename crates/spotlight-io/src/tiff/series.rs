@@ -3,10 +3,8 @@
 use super::codec;
 use super::directory::Directories;
 use super::page::Page;
-use crate::Error;
 use crate::error::{Fault, malformed, unsupported};
 use crate::metadata::positive;
-use crate::voxels::{Channel, Selection};
 
 /// One array in a file or a set of files.
 #[derive(Clone, Debug, Default)]
@@ -84,10 +82,9 @@ impl Series {
         (axes, shape)
     }
 
-    /// A name for every channel: the file's, or that of a colour, or the number.
-    pub(crate) fn names_of_channels(&self, page: &Page) -> Vec<String> {
-        let count = self.length('C') * page.samples;
-        (0..count).map(|c| self.name_of(c, page).unwrap_or_else(|| c.to_string())).collect()
+    /// A name for every channel: the file's, or that of a colour, where there is one.
+    pub(crate) fn names_of_channels(&self, page: &Page) -> Vec<Option<String>> {
+        (0..self.length('C') * page.samples).map(|channel| self.name_of(channel, page)).collect()
     }
 
     fn name_of(&self, channel: usize, page: &Page) -> Option<String> {
@@ -102,22 +99,21 @@ impl Series {
         Some(stored.map_or(colour.clone(), |name| format!("{name} {colour}")))
     }
 
-    /// The planes along z of a selection, the sample to take of each pixel, and the name of
-    /// the channel.
-    pub(crate) fn stack(&self, page: &Page, wanted: &Selection) -> Result<StackPlanes, Refusal> {
+    /// The planes along z of one channel at one time point, and the sample to take of each pixel.
+    /// Both exist.
+    pub(crate) fn stack(
+        &self,
+        page: &Page,
+        channel: usize,
+        time: usize,
+    ) -> Result<StackPlanes, Fault> {
         let z = self.z_axis()?;
-        let times = self.length('T');
-        if wanted.time >= times {
-            let what = format!("there is no time point {}", wanted.time);
-            return Err(Refusal::Choice { what, choices: format!("one from 0 to {}", times - 1) });
-        }
-        let channel = self.pick_channel(page, wanted.channel.as_ref())?;
         let (at_channel, sample) = (channel / page.samples, channel % page.samples);
         let depth = z.map_or(1, |axis| self.leading[axis].1);
         let position = |step: usize| {
             let index = |(axis, (letter, _)): (usize, &(char, usize))| match letter {
                 'C' => at_channel,
-                'T' => wanted.time,
+                'T' => time,
                 _ if Some(axis) == z => step,
                 _ => 0,
             };
@@ -129,14 +125,15 @@ impl Series {
         for step in 0..depth {
             match self.planes.get(position(step)).copied().flatten() {
                 Some(plane) => planes.push(plane),
-                None => {
-                    let channel = channel.to_string();
-                    malformed(format!("plane {step} of channel {channel} is not in the file"))?;
-                }
+                None => malformed(format!("plane {step} of channel {channel} is not in the file"))?,
             }
         }
-        let name = self.name_of(channel, page);
-        Ok(StackPlanes { planes, sample, channel_name: name })
+        Ok(StackPlanes { planes, sample })
+    }
+
+    /// Number of planes of a z-stack.
+    pub(crate) fn depth(&self) -> Result<usize, Fault> {
+        Ok(self.z_axis()?.map_or(1, |axis| self.leading[axis].1))
     }
 
     /// Position of the axis along which a stack goes, where there is one.
@@ -160,43 +157,6 @@ impl Series {
             }
         }
     }
-
-    fn pick_channel(&self, page: &Page, wanted: Option<&Channel>) -> Result<usize, Refusal> {
-        let names = self.names_of_channels(page);
-        let listed = || {
-            let number = |(index, name): (usize, &String)| {
-                let plain = *name == index.to_string();
-                if plain { index.to_string() } else { format!("{index} ({name})") }
-            };
-            let all: Vec<String> = names.iter().take(32).enumerate().map(number).collect();
-            let more = if names.len() > 32 { ", ..." } else { "" };
-            format!("{}{more}", all.join(", "))
-        };
-        let refuse = |what: String| {
-            let one = if names.len() == 1 { "channel" } else { "one of the channels" };
-            Err(Refusal::Choice { what, choices: format!("{one} {}", listed()) })
-        };
-        match wanted {
-            None if names.len() == 1 => Ok(0),
-            None => refuse(format!("the image has {} channels and none was chosen", names.len())),
-            Some(Channel::Index(index)) if *index < names.len() => Ok(*index),
-            Some(Channel::Index(index)) => refuse(format!("there is no channel {index}")),
-            Some(Channel::Name(name)) => {
-                let exact: Vec<usize> = positions(&names, |n| n == name);
-                let loose = positions(&names, |n| n.to_lowercase() == name.to_lowercase());
-                match (exact.as_slice(), loose.as_slice()) {
-                    ([only], _) | ([], [only]) => Ok(*only),
-                    ([], []) => refuse(format!("there is no channel named {name}")),
-                    _ => refuse(format!("several channels are named {name}")),
-                }
-            }
-        }
-    }
-}
-
-fn positions(names: &[String], test: impl Fn(&String) -> bool) -> Vec<usize> {
-    let fits = |(index, name): (usize, &String)| test(name).then_some(index);
-    names.iter().enumerate().filter_map(fits).collect()
 }
 
 /// The planes of one z-stack.
@@ -205,31 +165,6 @@ pub(crate) struct StackPlanes {
     pub(crate) planes: Vec<PlaneAt>,
     /// Which number of every pixel.
     pub(crate) sample: usize,
-    pub(crate) channel_name: Option<String>,
-}
-
-/// Why a selection cannot be served.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    Choice { what: String, choices: String },
-    Fault(Fault),
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl Refusal {
-    pub(crate) fn at(self, path: &std::path::Path) -> Error {
-        match self {
-            Self::Choice { what, choices } => {
-                Error::Choice { path: path.to_owned(), what, choices }
-            }
-            Self::Fault(fault) => fault.at(path),
-        }
-    }
 }
 
 /// Size of a pixel along (y, x) in µm from the resolution tags.

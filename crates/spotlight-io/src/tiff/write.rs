@@ -412,7 +412,7 @@ mod tests {
         let mut writer = BufWriter::new(Cursor::new(Vec::new()));
         plan.write(&mut writer, &[channel]).unwrap();
         std::fs::write(&path, writer.into_inner().unwrap().into_inner()).unwrap();
-        assert!(inspect(&path).unwrap().big);
+        assert!(matches!(inspect(&path).unwrap().storage, crate::Storage::Tiff { big: true, .. }));
         assert_eq!(read_stack(&path, &Selection::default()).unwrap().voxels, voxels);
     }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use spotlight_image::Shape;
 use spotlight_io::manifest::{Manifest, Row, Split};
-use spotlight_io::{ByteOrder, ImageInfo, inspect};
+use spotlight_io::{ByteOrder, ImageInfo, Storage, inspect};
 use spotlight_learn::fnet::FnetOptions;
 use spotlight_learn::loss::Loss;
 use spotlight_learn::model_file::{Model, ModelManifest, Ranges};
@@ -130,16 +130,6 @@ fn describe_image(info: &ImageInfo) -> Description {
         ByteOrder::Little => "little-endian",
         ByteOrder::Big => "big-endian",
     };
-    let mut storage = format!("{} planes, {order}, compression {}", info.pages, info.compression);
-    if info.predictor > 1 {
-        storage.push_str(&format!(" with predictor {}", info.predictor));
-    }
-    if let Some([height, width]) = info.tile {
-        storage.push_str(&format!(", tiles of {height} x {width}"));
-    }
-    if info.big {
-        storage.push_str(", BigTIFF");
-    }
     let shape: Vec<String> = info.shape.iter().map(ToString::to_string).collect();
     let spacing = match (info.spacing_um, info.partial_spacing_um) {
         (Some([z, y, x]), _) => format!("{z} x {y} x {x} µm (z, y, x)"),
@@ -150,7 +140,7 @@ fn describe_image(info: &ImageInfo) -> Description {
         }
     };
     let mut lines = vec![
-        ("image", format!("{}, {storage}", info.format)),
+        ("image", format!("{}, {}", info.format, describe_storage(info, order))),
         ("axes", format!("{} {}, {}", info.axes, shape.join(" x "), info.sample_type)),
         ("channels", info.channel_names.join(", ")),
         ("voxel size", spacing),
@@ -159,7 +149,7 @@ fn describe_image(info: &ImageInfo) -> Description {
         lines.push(("images", format!("{} in this file", info.series.len())));
     }
     lines.extend(info.warnings.iter().map(|warning| ("note", warning.clone())));
-    let object = json!({
+    let mut object = json!({
         "kind": "image",
         "format": info.format,
         "axes": info.axes,
@@ -171,15 +161,58 @@ fn describe_image(info: &ImageInfo) -> Description {
         "times": info.times,
         "series": info.series,
         "levels": info.levels,
-        "pages": info.pages,
         "byte_order": order,
-        "big": info.big,
         "compression": info.compression,
-        "predictor": info.predictor,
-        "tile": info.tile,
         "warnings": info.warnings,
     });
+    let fields = match &info.storage {
+        Storage::Tiff { pages, big, predictor, tile } => {
+            json!({ "pages": pages, "big": big, "predictor": predictor, "tile": tile })
+        }
+        Storage::Zarr { version, chunk, shard } => {
+            json!({ "zarr_version": version, "chunk": chunk, "shard": shard })
+        }
+        Storage::Czi { sub_blocks } => json!({ "sub_blocks": sub_blocks }),
+    };
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        object[name] = value.clone();
+    }
     Description { lines, object }
+}
+
+/// How the voxels are stored, in words.
+fn describe_storage(info: &ImageInfo, order: &str) -> String {
+    let compression = &info.compression;
+    let by =
+        |lengths: &[usize]| lengths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
+    match &info.storage {
+        Storage::Tiff { pages, big, predictor, tile } => {
+            let mut text = format!("{pages} planes, {order}, compression {compression}");
+            if *predictor > 1 {
+                text.push_str(&format!(" with predictor {predictor}"));
+            }
+            if let Some(tile) = tile {
+                text.push_str(&format!(", tiles of {}", by(tile)));
+            }
+            if *big {
+                text.push_str(", BigTIFF");
+            }
+            text
+        }
+        Storage::Zarr { version, chunk, shard } => {
+            let mut text = format!(
+                "Zarr {version}, {order}, compression {compression}, chunks of {}",
+                by(chunk)
+            );
+            if let Some(shard) = shard {
+                text.push_str(&format!(" in shards of {}", by(shard)));
+            }
+            text
+        }
+        Storage::Czi { sub_blocks } => {
+            format!("{sub_blocks} sub-blocks, {order}, compression {compression}")
+        }
+    }
 }
 
 fn describe_manifest(path: &Path) -> Result<Description> {
