@@ -60,6 +60,49 @@ pub fn moments_around_centre<T: Voxel>(volume: &Volume<T>) -> Moments {
     moments_of(&volume.voxels[first * plane..(first + count) * plane])
 }
 
+/// The moments of a stack that comes in parts, in any shape and order.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::standardise::PartialMoments;
+///
+/// let mut moments = PartialMoments::default();
+/// moments.add(&[1.0_f32, 3.0]);
+/// moments.add(&[1.0_f32, 3.0]);
+/// let found = moments.finish().unwrap();
+/// assert_eq!((found.mean, found.std), (2.0, 1.0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PartialMoments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl PartialMoments {
+    /// Adds a part. (T. F. Chan, G. H. Golub, R. J. `LeVeque`, 1979.)
+    pub fn add<T: Voxel>(&mut self, voxels: &[T]) {
+        if voxels.is_empty() {
+            return;
+        }
+        let part = moments_of(voxels);
+        let own = voxels.len() as f64;
+        let count = self.count + own;
+        let step = part.mean - self.mean;
+        self.squares += part.std.powi(2) * own + step * step * self.count * own / count;
+        self.mean = if self.count == 0.0 { part.mean } else { self.mean + step * own / count };
+        self.count = count;
+    }
+
+    /// The moments of all parts; none where there was no voxel.
+    #[must_use]
+    pub fn finish(self) -> Option<Moments> {
+        let std = (self.squares / self.count).sqrt();
+        (self.count > 0.0).then_some(Moments { mean: self.mean, std })
+    }
+}
+
 /// Every voxel as `(voxel - centre) / scale`.
 ///
 /// # Panics
@@ -114,6 +157,21 @@ mod tests {
         let stack = Volume::from_fn([4, 300, 300], |[z, _, x]| 60_000.0 + ((z + x) % 2) as f32);
         let found = moments(&stack);
         assert_eq!((found.mean, found.std), (60_000.5, 0.5));
+    }
+
+    #[test]
+    fn parts_have_the_moments_of_the_whole() {
+        let voxels: Vec<f32> = (0..10_000).map(|i| 60_000.0 + (i * i % 97) as f32).collect();
+        let whole = moments_of(&voxels);
+        let mut parts = PartialMoments::default();
+        assert_eq!(parts.finish(), None);
+        voxels.chunks(777).for_each(|part| parts.add(part));
+        let found = parts.finish().unwrap();
+        assert!((found.mean / whole.mean - 1.0).abs() < 1e-14, "{found:?}, {whole:?}");
+        assert!((found.std / whole.std - 1.0).abs() < 1e-12, "{found:?}, {whole:?}");
+        let mut equal = PartialMoments::default();
+        (0..5).for_each(|_| equal.add(&[0.1_f32; 33]));
+        assert_eq!(equal.finish().unwrap().std, 0.0);
     }
 
     #[track_caller]

@@ -114,9 +114,9 @@ pub enum Error {
         /// Foreground of the best stack, in percent.
         most_percent: f64,
     },
-    /// The data's fault: what the caller reads the pairs with could not.
+    /// The data's fault: what the caller reads or writes stacks with could not.
     #[error(transparent)]
-    Pairs(Box<dyn std::error::Error + Send + Sync>),
+    Data(Box<dyn std::error::Error + Send + Sync>),
     /// The recipe's fault: training ran away.
     #[error(
         "the loss is {loss} in iteration {iteration}: training has diverged; \

@@ -237,25 +237,40 @@ fn checked_moments(stack: &Volume<f32>, role: &str, name: &str) -> Result<Moment
         return Err(problem(format!("the {role} has no voxels")));
     }
     if let Some(offset) = stack.voxels.iter().position(|voxel| !voxel.is_finite()) {
-        let [_, rows, columns] = stack.shape;
-        let at = [offset / (rows * columns), offset / columns % rows, offset % columns];
-        let voxel = stack.voxels[offset];
-        return Err(problem(format!(
-            "voxel {at:?} (z, y, x) of the {role} is {voxel}; replace what is not finite"
-        )));
+        return Err(not_finite(stack, offset, 0, role, name));
     }
     let moments = moments(stack);
     if moments.std.is_nan() || moments.std <= 0.0 {
-        let value = stack.voxels[0];
-        return Err(problem(format!(
-            "every voxel of the {role} is {value}; a constant stack cannot be standardised"
-        )));
+        return Err(constant_stack(stack.voxels[0], role, name));
     }
     Ok(moments)
 }
 
+/// The error of a voxel that is not finite, in a stack or in a slab of one from plane `first` on.
+pub(crate) fn not_finite(
+    slab: &Volume<f32>,
+    offset: usize,
+    first: usize,
+    role: &str,
+    name: &str,
+) -> Error {
+    let [_, rows, columns] = slab.shape;
+    let at = [first + offset / (rows * columns), offset / columns % rows, offset % columns];
+    let voxel = slab.voxels[offset];
+    let problem =
+        format!("voxel {at:?} (z, y, x) of the {role} is {voxel}; replace what is not finite");
+    Error::Stack { name: name.to_owned(), problem }
+}
+
+/// The error of a stack of one value.
+pub(crate) fn constant_stack(value: f32, role: &str, name: &str) -> Error {
+    let problem =
+        format!("every voxel of the {role} is {value}; a constant stack cannot be standardised");
+    Error::Stack { name: name.to_owned(), problem }
+}
+
 /// Shape of a stack on the grid of the model.
-fn model_shape(
+pub(crate) fn model_shape(
     shape: Shape,
     spacing_um: Option<[f64; 3]>,
     to_um: Option<[f64; 3]>,

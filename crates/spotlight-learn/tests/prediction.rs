@@ -60,7 +60,9 @@ fn stack(shape: Shape) -> Volume<f32> {
 fn predict(predictor: &Predictor, stack: &Volume<f32>, options: &PredictOptions) -> Prediction {
     let progress = &mut |_, _| {};
     let stack = stack.clone();
-    predictor.predict(&engine(), stack, Some([0.29; 3]), "cells.tif", options, progress).unwrap()
+    predictor
+        .predict(&engine(), vec![stack], Some([0.29; 3]), "cells.tif", options, progress)
+        .unwrap()
 }
 
 fn range(volume: &Volume<f32>) -> f32 {
@@ -77,7 +79,7 @@ fn difference(a: &Volume<f32>, b: &Volume<f32>) -> f32 {
 fn least_memory(predictor: &Predictor, stack: &Volume<f32>) -> u64 {
     let options = PredictOptions { memory_bytes: 1, ..PredictOptions::default() };
     let (stack, spacing_um, progress) = (stack.clone(), Some([0.29; 3]), &mut |_, _| {});
-    match predictor.predict(&engine(), stack, spacing_um, "cells.tif", &options, progress) {
+    match predictor.predict(&engine(), vec![stack], spacing_um, "cells.tif", &options, progress) {
         Err(Error::Memory { needed, allowed: 1, .. }) => needed,
         other => panic!("{other:?}"),
     }
@@ -89,8 +91,8 @@ fn least_memory(predictor: &Predictor, stack: &Volume<f32>) -> u64 {
 fn check_tiles(width: usize, depth: usize, shape: Shape, more: &[u64]) {
     let (predictor, stack) = (predictor(width, depth), stack(shape));
     let whole = predict(&predictor, &stack, &PredictOptions::default());
-    assert_eq!((whole.tiles, whole.volume.shape), (1, shape));
-    let range = range(&whole.volume);
+    assert_eq!((whole.tiles, whole.channels[0].shape), (1, shape));
+    let range = range(&whole.channels[0]);
     assert!(range > 0.5, "the stain has no contrast: {range}");
     let least = least_memory(&predictor, &stack);
     let mut counts = Vec::new();
@@ -103,12 +105,12 @@ fn check_tiles(width: usize, depth: usize, shape: Shape, more: &[u64]) {
             all = of;
         };
         let tiled = predictor
-            .predict(&engine(), stack.clone(), None, "cells.tif", &options, &mut progress)
+            .predict(&engine(), vec![stack.clone()], None, "cells.tif", &options, &mut progress)
             .unwrap();
         counts.push(tiled.tiles);
         assert!(told.is_sorted() && told.last() == Some(&all), "{told:?} of {all}");
         assert!(told.len() > tiled.tiles, "{told:?}");
-        let difference = difference(&whole.volume, &tiled.volume);
+        let difference = difference(&whole.channels[0], &tiled.channels[0]);
         assert!(difference < 1e-4 * range, "{difference} of {range} in {} tiles", tiled.tiles);
     }
     assert!(counts.is_sorted_by(|a, b| a > b) && counts.last() > Some(&1), "{counts:?}");
@@ -168,7 +170,7 @@ fn too_little_memory_is_named() {
     let (predictor, stack) = (predictor(2, 1), stack([8, 8, 64]));
     let progress = &mut |_, _| {};
     let result =
-        predictor.predict(&engine(), stack, Some([0.29; 3]), "cells.tif", &options, progress);
+        predictor.predict(&engine(), vec![stack], Some([0.29; 3]), "cells.tif", &options, progress);
     let message = result.unwrap_err().to_string();
     assert!(message.contains("cells.tif") && message.contains("50000"), "{message}");
 }
@@ -179,8 +181,8 @@ fn every_fit_covers_the_stack() {
     let stains = [Fit::Mirror, Fit::Zero, Fit::Crop].map(|fit| {
         let stain =
             predict(&predictor, &stack, &PredictOptions { fit, ..PredictOptions::default() });
-        assert_eq!(stain.volume.shape, [9, 14, 21]);
-        stain.volume
+        assert_eq!(stain.channels[0].shape, [9, 14, 21]);
+        stain.channels[0]
     });
     // F-net's crop: 8 × 12 × 20 from (0, 1, 0); what is cropped away is 0.
     assert_eq!(stains[2].at([8, 5, 5]), 0.0);
@@ -190,7 +192,8 @@ fn every_fit_covers_the_stack() {
     // A stack that fits already is the same whatever the rule.
     let small = self::stack([8, 12, 20]);
     let fits = [Fit::Mirror, Fit::Zero, Fit::Crop].map(|fit| {
-        predict(&predictor, &small, &PredictOptions { fit, ..PredictOptions::default() }).volume
+        predict(&predictor, &small, &PredictOptions { fit, ..PredictOptions::default() }).channels
+            [0]
     });
     assert!(fits[0] == fits[1] && fits[1] == fits[2]);
 }
@@ -203,12 +206,14 @@ fn the_stain_comes_back_on_the_grid_of_the_input() {
         let options = PredictOptions { grid, ..PredictOptions::default() };
         let progress = &mut |_, _| {};
         let stack = stack.clone();
-        predictor.predict(&engine(), stack, Some(spacing_um), "a", &options, progress).unwrap()
+        predictor
+            .predict(&engine(), vec![stack], Some(spacing_um), "a", &options, progress)
+            .unwrap()
     };
     let input = run(OutputGrid::Input);
-    assert_eq!((input.volume.shape, input.spacing_um), ([10, 30, 41], Some(spacing_um)));
+    assert_eq!((input.channels[0].shape, input.spacing_um), ([10, 30, 41], Some(spacing_um)));
     let model = run(OutputGrid::Model);
-    assert_eq!(model.volume.shape, [20, 15, 15]);
+    assert_eq!(model.channels[0].shape, [20, 15, 15]);
     let expected = [0.58 * 9.0 / 19.0, 0.145 * 29.0 / 14.0, 0.108 * 40.0 / 14.0];
     for (found, expected) in model.spacing_um.unwrap().iter().zip(expected) {
         assert!((found - expected).abs() < 1e-12);
@@ -216,38 +221,38 @@ fn the_stain_comes_back_on_the_grid_of_the_input() {
     // The corners of both grids are the same points.
     let corners = [([0, 0, 0], [0, 0, 0]), ([9, 29, 40], [19, 14, 14]), ([9, 0, 40], [19, 0, 14])];
     for (on_input, on_model) in corners {
-        let (a, b) = (input.volume.at(on_input), model.volume.at(on_model));
-        assert!((a - b).abs() < 1e-4 * range(&model.volume), "{a} and {b}");
+        let (a, b) = (input.channels[0].at(on_input), model.channels[0].at(on_model));
+        assert!((a - b).abs() < 1e-4 * range(&model.channels[0]), "{a} and {b}");
     }
 }
 
 #[test]
 fn the_network_sees_the_standardised_stack() {
     let (predictor, stack) = (predictor(2, 1), stack([4, 6, 8]));
-    let stain = predict(&predictor, &stack, &PredictOptions::default()).volume;
+    let stain = predict(&predictor, &stack, &PredictOptions::default()).channels[0];
     let signal = prepare_signal(stack.clone(), None, None, "a").unwrap();
     let input = Tensor::from_planar(1, 1, [4, 6, 8], &signal.voxels);
     assert_eq!(stain.voxels, predictor.model.network.forward_eval(&engine(), &input).to_planar());
     // Gain and offset of the camera do not matter.
     let other = predict(&predictor, &stack.map(|v| 7.0 * v - 400.0), &PredictOptions::default());
-    assert!(difference(&stain, &other.volume) < 1e-3 * range(&stain));
+    assert!(difference(&stain, &other.channels[0]) < 1e-3 * range(&stain));
 }
 
 #[test]
 fn spotlight_is_clipped_and_intensities_are_those_of_the_training_set() {
     let mut predictor = predictor(2, 1);
     let stack = stack([6, 12, 12]);
-    let free = predict(&predictor, &stack, &PredictOptions::default()).volume;
+    let free = predict(&predictor, &stack, &PredictOptions::default()).channels[0];
     let least = 0.5 * (free.voxels[0] + free.voxels[400]);
     predictor.model.manifest.output_clip_min = Some(f64::from(least));
-    let clipped = predict(&predictor, &stack, &PredictOptions::default()).volume;
+    let clipped = predict(&predictor, &stack, &PredictOptions::default()).channels[0];
     assert_eq!(clipped, free.map(|voxel| voxel.max(least)));
     assert_ne!(clipped, free);
     let options = PredictOptions { clip: false, ..PredictOptions::default() };
-    assert_eq!(predict(&predictor, &stack, &options).volume, free);
+    assert_eq!(predict(&predictor, &stack, &options).channels[0], free);
 
     let options = PredictOptions { intensities: Intensities::Training, ..options };
-    let raw = predict(&predictor, &stack, &options).volume;
+    let raw = predict(&predictor, &stack, &options).channels[0];
     // (-1, 7) becomes (100, 900).
     assert!(difference(&raw, &free.map(|voxel| (voxel + 1.0) * 100.0 + 100.0)) < 1e-3);
 }
@@ -258,7 +263,8 @@ fn check_refused(change: impl FnOnce(&mut Volume<f32>), spacing_um: Option<[f64;
     change(&mut stack);
     let (predictor, options) = (predictor(2, 1), PredictOptions::default());
     let progress = &mut |_, _| {};
-    let result = predictor.predict(&engine(), stack, spacing_um, "cells.tif", &options, progress);
+    let result =
+        predictor.predict(&engine(), vec![stack], spacing_um, "cells.tif", &options, progress);
     let message = result.unwrap_err().to_string();
     assert!(message.contains("cells.tif") && message.contains(part), "{message}");
 }

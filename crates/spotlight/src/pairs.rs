@@ -78,7 +78,7 @@ pub fn channel_name(path: &Path, channel: Option<&Channel>) -> Option<String> {
 
 fn read(path: &Path, channel: Option<&Channel>) -> Result<Stack, Error> {
     let selection = Selection { channel: channel.cloned(), ..Selection::default() };
-    read_stack(path, &selection).map_err(|error| Error::Pairs(Box::new(error)))
+    read_stack(path, &selection).map_err(|error| Error::Data(Box::new(error)))
 }
 
 /// The voxel size that the files tell; both may, but not differently.

@@ -25,7 +25,7 @@ pub(super) fn cubic<T: Voxel>(
 ) -> Volume<T> {
     let growth = |axis: &usize| positions[*axis].len() as f64 / volume.shape[*axis] as f64;
     let mut axes: Vec<usize> =
-        (0..3).rev().filter(|axis| positions[*axis].len() != volume.shape[*axis]).collect();
+        (0..3).rev().filter(|axis| !stays(volume.shape[*axis], &positions[*axis])).collect();
     // The axis that shrinks most goes first: it leaves the others less to do.
     axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
     let step = |axis: &usize| {
@@ -44,6 +44,11 @@ pub(super) fn cubic<T: Voxel>(
             apply(&others[others.len() - 1], &between)
         }
     }
+}
+
+/// Whether an axis keeps its voxels.
+fn stays(old_length: usize, positions: &[f64]) -> bool {
+    old_length == positions.len() && positions.iter().enumerate().all(|(i, at)| *at == i as f64)
 }
 
 /// The interpolation along one axis.

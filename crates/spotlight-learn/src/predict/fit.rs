@@ -37,6 +37,26 @@ impl Fit {
         (!fitted.contains(&0)).then_some(fitted)
     }
 
+    /// Voxels that are put before the first along each axis.
+    pub(super) fn before(shape: Shape, fitted: Shape) -> [usize; 3] {
+        std::array::from_fn(|axis| (fitted[axis] - shape[axis]) / 2)
+    }
+
+    /// For so many places of the fitted axis from `start` on, the voxel that stands there; none
+    /// where it is a zero. Not for [`Fit::Crop`].
+    pub(super) fn places(
+        self,
+        length: usize,
+        fitted: usize,
+        start: usize,
+        count: usize,
+    ) -> Vec<Option<usize>> {
+        let border = if self == Self::Zero { Border::Constant(0.0) } else { Border::Mirror };
+        let before = (fitted - length) / 2;
+        let place = |at: usize| border.inside(at as isize - before as isize, length);
+        (start..start + count).map(place).collect()
+    }
+
     /// Brings a stack to multiples of `multiple`; [`Fit::shape`] must give a shape.
     pub(super) fn apply(self, stack: Volume<f32>, multiple: usize) -> (Volume<f32>, Undo) {
         let padded = |border| {
@@ -60,8 +80,8 @@ impl Fit {
 
 impl Undo {
     /// A prediction for the fitted stack, on the grid of the stack before.
-    pub(super) fn apply(self, prediction: Volume<f32>) -> Volume<f32> {
-        match self {
+    pub(super) fn apply(&self, prediction: Volume<f32>) -> Volume<f32> {
+        match *self {
             Self::Crop(region) if region.shape == prediction.shape => prediction,
             Self::Crop(region) => prediction.crop(region),
             Self::Paste(start, shape) => {

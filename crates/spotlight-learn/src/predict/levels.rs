@@ -23,8 +23,11 @@ use spotlight_image::grid::voxel_count;
 use spotlight_image::tile::Tile;
 use spotlight_image::{Region, Shape, Volume};
 
+use super::memory::channels;
 use super::plan::Plan;
-use crate::fnet::{FixedFnet, FixedLevel, Fnet, Known, predict_level, predict_pair, read};
+use crate::fnet::{
+    FixedFnet, FixedLevel, Fnet, FnetOptions, Known, predict_level, predict_pair, read,
+};
 
 /// The output of the network for a volume, in the tiles of the plan.
 ///
@@ -32,130 +35,175 @@ use crate::fnet::{FixedFnet, FixedLevel, Fnet, Known, predict_level, predict_pai
 pub(super) fn run(
     network: &Fnet,
     engine: &Engine,
-    image: Volume<f32>,
+    image: Planes,
     plan: &Plan,
     progress: &mut dyn FnMut(usize, usize),
-) -> Volume<f32> {
+) -> Planes {
     let Some(cut) = plan.cut else {
-        let (shape, tensor) = (image.shape, Tensor::from_planar(1, 1, image.shape, &image.voxels));
+        let tensor = Tensor::from_planar(1, image.channels, image.shape, &image.values);
         drop(image);
         let stain = network.forward_eval(engine, &tensor);
         drop(tensor);
         progress(plan.work.all, plan.work.all);
-        return Volume::new(shape, stain.to_planar());
+        return Planes::of(&stain);
     };
     let fixed = network.fixed(false);
-    let levels = Levels::of(&fixed, engine);
+    let levels = Levels::of(&fixed, &network.options, engine, cut);
     let mut done = 0;
     let mut tell = |work: usize| {
         done += work;
         progress(done, plan.work.all);
     };
-    let below = levels.levels.get(cut).map(|_| {
-        let down = levels.down(&image, plan, &mut tell);
-        let deep = levels.deep(cut, down);
+    let below = levels.needs_below().then(|| {
+        let mut below = levels.empty(plan.down.shape);
+        for tile in plan.down.all() {
+            let part = levels.down(image.tensor(finer(tile.input, cut)));
+            below.paste(&part, &tile);
+            tell(plan.work.down);
+        }
+        let deep = levels.deep(below);
         tell(plan.work.deep);
         deep
     });
-    let mut stain = Volume::filled(image.shape, 0.0);
+    let mut stain = Planes::zeros(network.options.out_channels, image.shape);
     for tile in plan.up.all() {
-        let part = levels.up(&image, cut, below.as_ref(), &tile);
-        stain.paste(tile.core.start, &part);
+        let part = levels.up(image.tensor(tile.input), below.as_ref(), &tile);
+        stain.paste(&part, &tile);
         tell(plan.work.up);
     }
     stain
 }
 
-/// The output of a level, or of the way down to it, as planes of channels (channel, z, y, x).
-struct Planes {
-    channels: usize,
-    shape: Shape,
-    values: Vec<f32>,
+/// An image, a stain or what is between two levels: volumes of channels (channel, z, y, x).
+#[derive(Clone, PartialEq)]
+pub(super) struct Planes {
+    pub(super) channels: usize,
+    pub(super) shape: Shape,
+    pub(super) values: Vec<f32>,
 }
 
-/// A network and its levels, the top one first.
-struct Levels<'a> {
+/// A network and its levels, the top one first, cut above one of them.
+pub(super) struct Levels<'a> {
     engine: &'a Engine,
     network: &'a FixedFnet<'a>,
     levels: Vec<&'a FixedLevel<'a>>,
+    cut: usize,
+    /// Channels of the input of the level of the cut.
+    channels: usize,
 }
 
 impl<'a> Levels<'a> {
-    fn of(network: &'a FixedFnet<'a>, engine: &'a Engine) -> Self {
+    pub(super) fn of(
+        network: &'a FixedFnet<'a>,
+        options: &FnetOptions,
+        engine: &'a Engine,
+        cut: usize,
+    ) -> Self {
         let below = |level: &&'a FixedLevel<'a>| level.lower.as_ref().map(|lower| &lower.level);
         let levels = std::iter::successors(Some(&network.top), below).collect();
-        Self { engine, network, levels }
+        Self { engine, network, levels, cut, channels: channels(options, cut).0 }
     }
 
-    /// The input of the level of the cut, tile by tile.
-    fn down(&self, image: &Volume<f32>, plan: &Plan, tell: &mut dyn FnMut(usize)) -> Planes {
-        let cut = plan.cut.unwrap_or(0);
-        let mut all: Option<Planes> = None;
-        for tile in plan.down.all() {
-            let mut output = tensor_of(image, finer(tile.input, cut));
-            for FixedLevel { more, lower } in &self.levels[..cut] {
-                let skip = predict_pair(self.engine, more, output);
-                let lower = lower.as_ref().expect("levels above a cut have a lower one");
-                output = self.engine.fixed(&[read(&skip)], &lower.down);
-            }
-            let part = Planes::of(&output);
-            drop(output);
-            let all = all.get_or_insert_with(|| Planes::zeros(part.channels, plan.down.shape));
-            all.paste(&part, &tile);
-            tell(plan.work.down);
+    /// Whether there is a level below the cut.
+    pub(super) fn needs_below(&self) -> bool {
+        self.cut < self.levels.len()
+    }
+
+    /// The input of the level of the cut, on its grid, before any tile is known.
+    pub(super) fn empty(&self, shape: Shape) -> Planes {
+        Planes::zeros(self.channels, shape)
+    }
+
+    /// The input of the level of the cut in a tile of its grid, from the image there.
+    pub(super) fn down(&self, image: Tensor) -> Planes {
+        let mut output = image;
+        for FixedLevel { more, lower } in &self.levels[..self.cut] {
+            let skip = predict_pair(self.engine, more, output);
+            let lower = lower.as_ref().expect("levels above a cut have a lower one");
+            output = self.engine.fixed(&[read(&skip)], &lower.down);
         }
-        all.expect("a volume has a tile")
+        Planes::of(&output)
     }
 
     /// The output of the level of the cut for its whole input.
-    fn deep(&self, cut: usize, input: Planes) -> Planes {
+    pub(super) fn deep(&self, input: Planes) -> Planes {
         let tensor = input.tensor(Region { start: [0; 3], shape: input.shape });
         drop(input);
-        Planes::of(&predict_level(self.engine, self.levels[cut], tensor, None))
+        Planes::of(&predict_level(self.engine, self.levels[self.cut], tensor, None))
     }
 
-    /// The output of the network for the core of a tile.
-    fn up(
-        &self,
-        image: &Volume<f32>,
-        cut: usize,
-        below: Option<&Planes>,
-        tile: &Tile,
-    ) -> Volume<f32> {
+    /// The output of the network for a tile, right in its core.
+    pub(super) fn up(&self, image: Tensor, below: Option<&Planes>, tile: &Tile) -> Planes {
+        let cut = self.cut;
         let part = || below.expect("the cut is a level").tensor(coarser(tile.input, cut));
         let known = below.is_some().then_some(Known { levels_down: cut, output: &part });
-        let image = tensor_of(image, tile.input);
         let top = predict_level(self.engine, self.levels[0], image, known);
         let stain = self.engine.fixed(&[read(&top)], &self.network.output);
         drop(top);
-        Volume::new(tile.input.shape, stain.to_planar()).crop(tile.core_in_input())
+        Planes::of(&stain)
     }
 }
 
 impl Planes {
-    fn zeros(channels: usize, shape: Shape) -> Self {
+    /// Volumes of one shape as channels.
+    pub(super) fn join(volumes: Vec<Volume<f32>>) -> Self {
+        let (channels, shape) = (volumes.len(), volumes[0].shape);
+        assert!(volumes.iter().all(|volume| volume.shape == shape), "channels of one shape");
+        let mut volumes = volumes.into_iter().map(|volume| volume.voxels);
+        let mut values = volumes.next().unwrap_or_default();
+        volumes.for_each(|volume| values.extend(volume));
+        Self { channels, shape, values }
+    }
+
+    /// Each channel as a volume.
+    pub(super) fn split(mut self) -> Vec<Volume<f32>> {
+        let voxels = voxel_count(self.shape);
+        let others = self.values.split_off(voxels);
+        let mut volumes = vec![Volume::new(self.shape, self.values)];
+        let more = others.chunks_exact(voxels.max(1));
+        volumes.extend(more.map(|values| Volume::new(self.shape, values.to_vec())));
+        volumes
+    }
+
+    pub(super) fn zeros(channels: usize, shape: Shape) -> Self {
         Self { channels, shape, values: vec![0.0; channels * voxel_count(shape)] }
     }
 
-    fn of(tensor: &Tensor) -> Self {
+    pub(super) fn of(tensor: &Tensor) -> Self {
         let (channels, shape) = (tensor.channels(), tensor.shape());
         Self { channels, shape, values: tensor.to_planar() }
     }
 
     /// A region as the engine reads it.
-    fn tensor(&self, region: Region) -> Tensor {
+    pub(super) fn tensor(&self, region: Region) -> Tensor {
         if region.shape == self.shape {
             return Tensor::from_planar(1, self.channels, self.shape, &self.values);
         }
-        let mut part = Self::zeros(self.channels, region.shape);
-        copy(self, region.start, &mut part, [0; 3], region.shape);
+        let part = self.crop(region);
         Tensor::from_planar(1, part.channels, part.shape, &part.values)
     }
 
+    /// A region of all channels.
+    pub(super) fn crop(&self, region: Region) -> Self {
+        let mut part = Self::zeros(self.channels, region.shape);
+        copy(self, region.start, &mut part, [0; 3], region.shape);
+        part
+    }
+
     /// Writes the core of a tile, of which `part` holds all.
-    fn paste(&mut self, part: &Self, tile: &Tile) {
-        let core = tile.core_in_input();
-        copy(part, core.start, self, tile.core.start, core.shape);
+    pub(super) fn paste(&mut self, part: &Self, tile: &Tile) {
+        self.paste_part(part, tile.core_in_input().start, &tile.core);
+    }
+
+    /// Writes to a region what `part` has from a place on.
+    pub(super) fn paste_part(&mut self, part: &Self, from: [usize; 3], to: &Region) {
+        copy(part, from, self, to.start, to.shape);
+    }
+
+    /// Whether every channel has one value.
+    pub(super) fn is_uniform(&self) -> bool {
+        let channels = self.values.chunks_exact(voxel_count(self.shape).max(1));
+        channels.into_iter().all(|channel| channel.iter().all(|value| *value == channel[0]))
     }
 }
 
@@ -175,16 +223,12 @@ fn copy(from: &Planes, start: [usize; 3], to: &mut Planes, at: [usize; 3], shape
     });
 }
 
-fn tensor_of(image: &Volume<f32>, region: Region) -> Tensor {
-    Tensor::from_planar(1, 1, region.shape, &image.crop(region).voxels)
-}
-
-fn finer(region: Region, levels: usize) -> Region {
+pub(super) fn finer(region: Region, levels: usize) -> Region {
     let scale = |sides: [usize; 3]| sides.map(|side| side << levels);
     Region { start: scale(region.start), shape: scale(region.shape) }
 }
 
-fn coarser(region: Region, levels: usize) -> Region {
+pub(super) fn coarser(region: Region, levels: usize) -> Region {
     let scale = |sides: [usize; 3]| sides.map(|side| side >> levels);
     Region { start: scale(region.start), shape: scale(region.shape) }
 }
@@ -198,7 +242,7 @@ mod tests {
 
     /// A network in which all layers matter about equally, and no two channels are alike.
     fn network(depth: usize) -> Fnet {
-        let options = FnetOptions { width: 3, depth, ..FnetOptions::default() };
+        let options = FnetOptions { width: 3, depth, in_channels: 2, out_channels: 2 };
         let mut network = Fnet::new(&options, 1);
         for (index, entry) in network.entries().to_vec().iter().enumerate() {
             // Convolutions keep the variance; factors and variances lie around 1.
@@ -220,9 +264,11 @@ mod tests {
     #[track_caller]
     fn check(depth: usize, shape: Shape) {
         let (network, engine) = (network(depth), Engine::new(&EngineOptions::default()).unwrap());
-        let image =
-            Volume::from_fn(shape, |[z, y, x]| ((z * 31 + y * 17 + x * 7) % 23) as f32 / 5.0);
-        let tensor = Tensor::from_planar(1, 1, shape, &image.voxels);
+        let channel = |c: usize| {
+            Volume::from_fn(shape, |[z, y, x]| ((z * 31 + y * 17 + x * (7 + c)) % 23) as f32 / 5.0)
+        };
+        let image = Planes::join(vec![channel(0), channel(1)]);
+        let tensor = Tensor::from_planar(1, 2, shape, &image.values);
         let whole = network.forward_eval(&engine, &tensor).to_planar();
         let least = whole.iter().copied().fold(f32::INFINITY, f32::min);
         let range = whole.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least;
@@ -233,8 +279,8 @@ mod tests {
                 told.push(done);
                 all = of;
             });
-            assert_eq!(stain.shape, shape);
-            let differences = stain.voxels.iter().zip(&whole).map(|(a, b)| (a - b).abs());
+            assert_eq!((stain.channels, stain.shape), (2, shape));
+            let differences = stain.values.iter().zip(&whole).map(|(a, b)| (a - b).abs());
             let largest = differences.fold(0.0, f32::max);
             assert!(largest < 2e-5 * range, "{largest} of {range} by {plan:?}");
             assert!(told.is_sorted() && told.last() == Some(&all), "{told:?} of {all}");

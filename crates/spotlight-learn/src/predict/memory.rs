@@ -35,6 +35,8 @@ pub fn fixed_bytes(network: &Fnet) -> u64 {
 /// The grids that a stack takes on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grids {
+    /// Channels of the stack and of the stain.
+    pub(super) channels: [usize; 2],
     /// As read.
     pub(super) input: Shape,
     /// At the voxel size of the model.
@@ -49,18 +51,19 @@ impl Grids {
     /// The stain before, being written, and the stack after, being read, both as large as this
     /// one; the numbers of a file have up to 4 bytes.
     pub(super) fn neighbours(&self) -> u64 {
-        FLOAT * (voxels(self.input) + voxels(self.output))
+        planes(self.channels[0], voxels(self.input)) + planes(self.channels[1], voxels(self.output))
     }
 
     /// The volumes before and after the network.
     pub(super) fn volumes(&self) -> u64 {
-        let Self { input, model, fitted, output } = *self;
+        let Self { channels: [signals, stains], input, model, fitted, output } = *self;
+        let most = signals.max(stains) as u64;
         let both = |a: Shape, b: Shape| FLOAT * (voxels(a) + if a == b { 0 } else { voxels(b) });
         // The raw signal twice at first: in the type of its file, standardised.
-        let raw = 2 * FLOAT * voxels(input);
+        let raw = 2 * FLOAT * voxels(input) * signals as u64;
         let zooms = [[input, model], [model, output]];
-        let zooms = zooms.map(|[from, to]| FLOAT * voxels(from) + zoom(from, to));
-        zooms.into_iter().fold(raw.max(both(fitted, model)), u64::max)
+        let zooms = zooms.map(|[from, to]| most * FLOAT * voxels(from) + zoom(from, to));
+        zooms.into_iter().fold(raw.max(most * both(fitted, model)), u64::max)
     }
 }
 
@@ -202,14 +205,14 @@ mod tests {
     #[test]
     fn volumes_count_at_their_fullest_moment() {
         let [input, model, fitted] = [[4, 6, 8], [4, 6, 4], [4, 8, 4]];
-        let grids = Grids { input, model, fitted, output: input };
+        let grids = Grids { channels: [1, 1], input, model, fitted, output: input };
         assert_eq!(grids.neighbours(), (4 + 4) * 192);
         // Raw and standardised signal.
         assert_eq!(grids.volumes(), 4 * (192 + 192));
         let grids = Grids { model: [4, 3, 4], ..grids };
         // Back to the input by y and x; y grows as much as x and comes second.
         assert_eq!(grids.volumes(), 4 * 48 + 8 * 96 + 4 * 192);
-        let grids = Grids { input: model, model, fitted, output: model };
+        let grids = Grids { channels: [1, 1], input: model, model, fitted, output: model };
         assert_eq!(grids.volumes(), 4 * (96 + 128));
     }
 }

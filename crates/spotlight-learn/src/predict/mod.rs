@@ -11,6 +11,8 @@ mod fit;
 mod levels;
 mod memory;
 mod plan;
+mod stream;
+mod stream_plan;
 mod tiles;
 mod work;
 
@@ -27,7 +29,9 @@ use crate::prepare::prepare_signal;
 
 pub use fit::Fit;
 pub use memory::fixed_bytes;
+pub use stream::{SignalSource, StainGrid, StainSink};
 
+use levels::Planes;
 use memory::Grids;
 use plan::{Budget, Plan};
 
@@ -90,8 +94,8 @@ pub enum Intensities {
 /// A virtual stain.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// The stain, (z, y, x).
-    pub volume: Volume<f32>,
+    /// The stain of each target, (z, y, x).
+    pub channels: Vec<Volume<f32>>,
     /// Its voxel size in µm along (z, y, x), where that of the input is known.
     pub spacing_um: Option<[f64; 3]>,
     /// Number of tiles it was computed in.
@@ -117,14 +121,19 @@ impl Predictor {
 
     /// Stains a stack, whose memory is freed as soon as it has been read.
     ///
+    /// `signals` are the stack's channels, as many as the model has, all of one shape.
     /// `spacing_um` is the voxel size of the stack, `name` is how errors name it.
     /// `progress` learns after every tile how many of how many multiply-adds are done.
     ///
     /// # Errors
     ///
-    /// If the stack is constant or holds a voxel that is not finite, its voxel size is
+    /// If a channel is constant or holds a voxel that is not finite, the voxel size is
     /// needed and not known, the memory does not suffice for the smallest tile, or the model
     /// does not know the intensities that are asked for.
+    ///
+    /// # Panics
+    ///
+    /// If there are other channels than the model has, or their shapes differ.
     ///
     /// # Examples
     ///
@@ -141,45 +150,62 @@ impl Predictor {
     ///
     /// let stack = Volume::from_fn([3, 9, 11], |[z, y, x]| ((z + y) * x % 9) as f32);
     /// let (engine, options) = (Engine::new(&EngineOptions::default())?, PredictOptions::default());
-    /// let spacing_um = Some([0.29; 3]);
+    /// let (signals, spacing_um) = (vec![stack], Some([0.29; 3]));
     /// let stain =
-    ///     predictor.predict(&engine, stack, spacing_um, "cells.tif", &options, &mut |_, _| {})?;
-    /// assert_eq!(stain.volume.shape, [3, 9, 11]);
-    /// assert!(stain.volume.voxels.iter().all(|voxel| *voxel >= 0.0));
+    ///     predictor.predict(&engine, signals, spacing_um, "cells.tif", &options, &mut |_, _| {})?;
+    /// assert_eq!(stain.channels[0].shape, [3, 9, 11]);
+    /// assert!(stain.channels[0].voxels.iter().all(|voxel| *voxel >= 0.0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn predict(
         &self,
         engine: &Engine,
-        signal: Volume<f32>,
+        signals: Vec<Volume<f32>>,
         spacing_um: Option<[f64; 3]>,
         name: &str,
         options: &PredictOptions,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Prediction, Error> {
-        let Model { manifest, network } = &self.model;
+        let network = &self.model.network;
+        assert_eq!(signals.len(), network.options.in_channels, "channels of the model");
         let ranges = self.ranges(options)?;
-        let resample = options.resample && manifest.prepare.resample;
-        let to_um = resample.then_some(manifest.prepare.spacing_um);
-        let input = signal.shape;
-        let prepared = prepare_signal(signal, spacing_um, to_um, name)?;
-        let model = prepared.shape;
+        let to_um = self.to_um(options);
+        let input = signals[0].shape;
+        let prepared: Vec<Volume<f32>> = signals
+            .into_iter()
+            .map(|signal| prepare_signal(signal, spacing_um, to_um, name))
+            .collect::<Result<_, _>>()?;
+        let model = prepared[0].shape;
         let plan = self.plan(input, model, options, name)?;
 
-        let (fitted, undo) = options.fit.apply(prepared, network.options.divisor());
-        let stain = levels::run(network, engine, fitted, &plan, progress);
-        let mut stain = undo.apply(stain);
-        self.clip(&mut stain, options);
-        if options.grid == OutputGrid::Input && model != input {
-            stain = zoom(&stain, input, Order::Cubic);
-            self.clip(&mut stain, options); // splines overshoot
-        }
-        if let Some(ranges) = ranges {
-            let to_raw = |voxel: &mut f32| *voxel = ranges.to_raw(f64::from(*voxel)) as f32;
-            stain.voxels.iter_mut().for_each(to_raw);
-        }
-        let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, stain.shape));
-        Ok(Prediction { volume: stain, spacing_um, tiles: plan.up.count() })
+        let multiple = network.options.divisor();
+        let (fitted, mut undone): (Vec<_>, Vec<_>) =
+            prepared.into_iter().map(|signal| options.fit.apply(signal, multiple)).unzip();
+        let stain = levels::run(network, engine, Planes::join(fitted), &plan, progress);
+        let undo = undone.remove(0);
+        let finish = |stain: Volume<f32>| {
+            let mut stain = undo.apply(stain);
+            self.clip(&mut stain, options);
+            if options.grid == OutputGrid::Input && model != input {
+                stain = zoom(&stain, input, Order::Cubic);
+                self.clip(&mut stain, options); // splines overshoot
+            }
+            if let Some(ranges) = ranges {
+                let to_raw = |voxel: &mut f32| *voxel = ranges.to_raw(f64::from(*voxel)) as f32;
+                stain.voxels.iter_mut().for_each(to_raw);
+            }
+            stain
+        };
+        let channels: Vec<Volume<f32>> = stain.split().into_iter().map(finish).collect();
+        let shape = channels[0].shape;
+        let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, shape));
+        Ok(Prediction { channels, spacing_um, tiles: plan.up.count() })
+    }
+
+    /// The voxel size to which stacks are zoomed, where they are.
+    fn to_um(&self, options: &PredictOptions) -> Option<[f64; 3]> {
+        let prepare = &self.model.manifest.prepare;
+        (options.resample && prepare.resample).then_some(prepare.spacing_um)
     }
 
     /// The map to raw intensities, if it is asked for.
@@ -214,7 +240,8 @@ impl Predictor {
             Error::Stack { name: name.to_owned(), problem }
         })?;
         let output = if options.grid == OutputGrid::Input { input } else { model };
-        let grids = Grids { input, model, fitted, output };
+        let channels = [network.options.in_channels, network.options.out_channels];
+        let grids = Grids { channels, input, model, fitted, output };
         let fixed = fixed_bytes(network) + grids.neighbours();
         let budget =
             Budget { bytes: options.memory_bytes.saturating_sub(fixed), volumes: grids.volumes() };

@@ -76,14 +76,15 @@ fn of_cut(
     let whole = Tiles::whole(shape);
     let Some(cut) = cut else {
         // The image is freed when it is a tensor, and the stain made when the tensors are freed.
-        let needed = budget.volumes.max(planes(1, all)) + memory::whole(options, all);
+        let planar = planes(options.in_channels.max(options.out_channels), all);
+        let needed = budget.volumes.max(planar) + memory::whole(options, all);
         let plan = Plan::of(options, None, whole, whole);
         return if needed <= budget.bytes { Ok(plan) } else { Err(needed) };
     };
     let kept = Kept::of(options, cut, all);
     let (down, up) = (Cost::down(options, cut), Cost::up(options, cut));
-    let volumes =
-        budget.volumes.max(planes(1, all) + kept.input).max(2 * planes(1, all) + kept.deep);
+    let (image, stain) = (planes(options.in_channels, all), planes(options.out_channels, all));
+    let volumes = budget.volumes.max(image + kept.input).max(image + stain + kept.deep);
     // Tensors and, beside them, the planes of one tile.
     let share = down.share().min(up.share());
     let tensors = (budget.bytes.saturating_sub(volumes) as f64 * share) as u64;
@@ -101,15 +102,15 @@ fn of_cut(
 }
 
 /// Bytes of the planes that lie between the passes.
-struct Kept {
+pub(super) struct Kept {
     /// The input of the level of the cut.
-    input: u64,
+    pub(super) input: u64,
     /// Its output.
-    deep: u64,
+    pub(super) deep: u64,
 }
 
 impl Kept {
-    fn of(options: &FnetOptions, cut: usize, voxels: u64) -> Self {
+    pub(super) fn of(options: &FnetOptions, cut: usize, voxels: u64) -> Self {
         let (from, own) = channels(options, cut);
         let [from, own] = if cut > options.depth { [0; 2] } else { [from, own] };
         let coarse = voxels >> (3 * cut);
@@ -129,7 +130,7 @@ impl Cost {
         let voxels = 1 << (3 * (options.depth + 1));
         let part = Kept::of(options, cut, voxels).input;
         let tensors = memory::down(options, cut, voxels);
-        Self { voxels, tensors, planes: planes(1, voxels) + part }
+        Self { voxels, tensors, planes: planes(options.in_channels, voxels) + part }
     }
 
     fn up(options: &FnetOptions, cut: usize) -> Self {
@@ -137,7 +138,7 @@ impl Cost {
         let part = Kept::of(options, cut, voxels).deep;
         let tensors = memory::up(options, cut, voxels);
         // A tile of the stain, and its core.
-        Self { voxels, tensors, planes: part.max(2 * planes(1, voxels)) }
+        Self { voxels, tensors, planes: part.max(2 * planes(options.out_channels, voxels)) }
     }
 
     /// The part of the memory of a tile that tensors take.
@@ -183,7 +184,12 @@ impl Plan {
 }
 
 /// Tiles for the way down, of at most so many voxels of the image. The error is the least number.
-fn way_down(options: &FnetOptions, shape: Shape, cut: usize, limit: usize) -> Result<Tiles, usize> {
+pub(super) fn way_down(
+    options: &FnetOptions,
+    shape: Shape,
+    cut: usize,
+    limit: usize,
+) -> Result<Tiles, usize> {
     if cut > options.depth {
         return Ok(Tiles::whole(shape));
     }
@@ -206,7 +212,7 @@ fn down_halo(cut: usize) -> usize {
 
 /// How many voxels, on each side, a voxel of the stain depends on, where the output of the level
 /// of the cut is known.
-fn up_halo(options: &FnetOptions, cut: usize) -> usize {
+pub(super) fn up_halo(options: &FnetOptions, cut: usize) -> usize {
     if cut > options.depth {
         return receptive_field_halo(options.depth);
     }

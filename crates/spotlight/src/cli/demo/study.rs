@@ -312,7 +312,8 @@ fn stain(
     let stack = read_stack(&row.signal, &Selection::default())?;
     let (signal, spacing_um) = (stack.to_f32(), stack.spacing_um);
     let options = PredictOptions::default();
-    let found = predictor.predict(engine, signal, spacing_um, &name, &options, &mut |_, _| {})?;
+    let found =
+        predictor.predict(engine, vec![signal], spacing_um, &name, &options, &mut |_, _| {})?;
     predict::write(predictor, found, path, overwrite)
 }
 

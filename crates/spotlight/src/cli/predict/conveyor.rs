@@ -95,7 +95,7 @@ fn compute_all(
         let (name, before) = (job.input.display().to_string(), Instant::now());
         let Stainer { predictor, engine, settings, .. } = stainer;
         let prediction =
-            predictor.predict(engine, signal, spacing_um, &name, settings, &mut tell)?;
+            predictor.predict(engine, vec![signal], spacing_um, &name, settings, &mut tell)?;
         let seconds = before.elapsed().as_secs_f64();
         let stain = Stained { started, input_spacing_um: spacing_um, prediction, seconds };
         if stains.send(stain).is_err() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::json;
 use spotlight_io::{OutputChannel, Voxels, WriteOptions, write_ome_tiff};
+use spotlight_learn::model_file::ModelManifest;
 use spotlight_learn::predict::{Prediction, Predictor};
 
 use super::Stainer;
@@ -51,12 +52,18 @@ pub fn write(
     overwrite: bool,
 ) -> Result<()> {
     let manifest = &predictor.model.manifest;
-    let voxels = Voxels::F32(prediction.volume);
-    let name = manifest.target_channel.as_deref().unwrap_or("Virtual stain");
-    let channel = OutputChannel { name, voxels: &voxels };
+    let voxels: Vec<Voxels> = prediction.channels.into_iter().map(Voxels::F32).collect();
+    let names = target_names(manifest);
+    let channels: Vec<OutputChannel<'_>> =
+        names.iter().zip(&voxels).map(|(name, voxels)| OutputChannel { name, voxels }).collect();
     let description = format!("Virtual stain by Spotlight {}", env!("CARGO_PKG_VERSION"));
     let options =
         WriteOptions { overwrite, description: Some(description), ..WriteOptions::default() };
-    write_ome_tiff(path, &[channel], prediction.spacing_um, &options)?;
+    write_ome_tiff(path, &channels, prediction.spacing_um, &options)?;
     Ok(())
+}
+
+/// The names of a model's targets.
+pub(super) fn target_names(manifest: &ModelManifest) -> Vec<String> {
+    vec![manifest.target_channel.clone().unwrap_or_else(|| "Virtual stain".to_owned())]
 }

@@ -213,8 +213,9 @@ impl Segmenter<'_> {
         let mut tell = |done: usize, of: usize| tell(part * done as f64 / of.max(1) as f64);
         let name = job.input.display().to_string();
         let engine = &self.engine;
-        let stain = predictor.predict(engine, image, spacing_um, &name, &settings, &mut tell)?;
-        Ok(stain.volume)
+        let mut stain =
+            predictor.predict(engine, vec![image], spacing_um, &name, &settings, &mut tell)?;
+        Ok(stain.channels.swap_remove(0))
     }
 
     fn write_record(
