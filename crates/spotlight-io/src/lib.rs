@@ -10,6 +10,7 @@
 //! final name before it is whole.
 
 pub mod atomic;
+mod czi;
 mod error;
 mod image;
 pub mod manifest;
