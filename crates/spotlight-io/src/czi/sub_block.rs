@@ -91,6 +91,8 @@ fn zstd(data: &[u8], size: usize) -> Result<Vec<u8>, Fault> {
 }
 
 /// zstd after a header: its length, then at most one chunk, which says how bytes are packed.
+/// The low bytes of all numbers of a tile precede the high bytes, whatever the colours; libCZI's
+/// writer does so, too, while its reader (6.1.0 of pylibCZIrw) then loses parts of 16-bit colours.
 fn packed_zstd(data: &[u8], pixel: PixelType, size: usize) -> Result<Vec<u8>, Fault> {
     let (apart, stream) = match data {
         [1, stream @ ..] => (false, stream),

@@ -49,16 +49,15 @@ fn cut_files() {
 #[test]
 fn flipped_bytes() {
     let folder = Folder::new();
-    for seed in seeds() {
+    for (index, seed) in seeds().iter().enumerate() {
         for at in 0..seed.len() {
-            // All bits, the sign, and a small change.
-            for flip in [0xFF, 0x80, 0x01] {
-                let mut damaged = seed.clone();
-                damaged[at] ^= flip;
-                try_all(&folder.add(&damaged));
-            }
+            // All bits, the sign, or a small change: each in one of the three files.
+            let mut damaged = seed.clone();
+            damaged[at] ^= [0xFF, 0x80, 0x01][(at + index) % 3];
+            try_all(&folder.add(&damaged));
         }
     }
+    assert!(peak_memory_bytes() < 1 << 30, "{} bytes of memory", peak_memory_bytes());
 }
 
 #[test]
@@ -80,4 +79,12 @@ fn damage_at_several_places() {
             try_all(&folder.add(&damaged));
         }
     }
+}
+
+/// The most memory the process has held; 0 where the system does not say.
+fn peak_memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
 }

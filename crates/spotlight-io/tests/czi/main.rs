@@ -104,13 +104,22 @@ fn jpeg_xr() {
     let grey: Vec<f64> = (0..54).map(|n| f64::from(n * 1201 % 65521)).collect();
     assert_eq!(voxels(&path, &select(0, 0, 0)).0, grey);
     assert_eq!(inspect(&path).unwrap().compression, "JPEG XR");
-    let tile = at.pixels(3, 4, jpeg_xr::bytes(jpeg_xr::COLOUR));
+    let picture = jpeg_xr::bytes(jpeg_xr::COLOUR);
+    let tile = at.clone().pixels(3, 4, picture.clone());
     let path = folder.add(&czi(&[tile], XML));
     let formulas: [fn(i32) -> i32; 3] = [|n| 4 * n, |n| n + 100, |n| 255 - n];
     for (channel, formula) in formulas.iter().enumerate() {
         let expected: Vec<f64> = (0..54).map(|n| f64::from(formula(n))).collect();
         assert_eq!(voxels(&path, &select(0, channel, 0)).0, expected, "channel {channel}");
     }
+    // The last byte of the identifier of the pixel format, which then is the one of microscopes:
+    // the colours stay, but the decoder gives them as blue, green, red.
+    let format = picture.windows(3).position(|three| three == [0x76, 0x8D, 0xC9]);
+    let mut reversed = picture.clone();
+    reversed[format.unwrap() + 3] = 0x0C;
+    let path = folder.add(&czi(&[at.pixels(3, 4, reversed)], XML));
+    let expected: Vec<f64> = (0..54).map(|n| f64::from(4 * n)).collect();
+    assert_eq!(voxels(&path, &select(0, 0, 0)).0, expected);
 }
 
 #[test]
@@ -134,6 +143,10 @@ fn colours_are_channels_in_the_order_red_green_blue() {
     let path = folder.add(&czi(&[tile], ""));
     assert_eq!(read_array(&path, 0).unwrap().voxels.to_f64().voxels, [100.0, 200.0, 300.0]);
     assert_eq!(inspect(&path).unwrap().channel_names, ["red", "green", "blue"]);
+    let (_, apart) = words(&[600, 500, 400, 3, 2, 1]);
+    let tile = Tile::grey([0, 0], [1, 2], &[], &[]).pixels(4, 6, zstd(&[3, 1, 1], &apart));
+    let array = read_array(&folder.add(&czi(&[tile], "")), 0).unwrap();
+    assert_eq!(array.voxels.to_f64().voxels, [400.0, 1.0, 500.0, 2.0, 600.0, 3.0]);
     let data = [1.5_f32, -2.0].iter().flat_map(|n| n.to_le_bytes()).collect();
     let tile = Tile::grey([0, 0], [1, 2], &[], &[]).pixels(2, 0, data);
     assert_eq!(voxels(&folder.add(&czi(&[tile], "")), &select(0, 0, 0)).0, [1.5, -2.0]);
