@@ -82,7 +82,10 @@ pub(crate) fn read_header(bytes: &mut Bytes) -> Result<Header, Fault> {
         );
     }
     let part = i32_at(&fields, 48);
-    if part != 0 || fields[16..32] != fields[32..48] {
+    // Identifiers of the first file of a set and of this one; zeros say nothing.
+    let (first, own) = (&fields[16..32], &fields[32..48]);
+    let elsewhere = first != own && [first, own].iter().all(|id| id.iter().any(|byte| *byte != 0));
+    if part != 0 || elsewhere {
         return refuse_set(part);
     }
     let metadata_at = u64_at(&fields, 60);
