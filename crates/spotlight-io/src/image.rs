@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use spotlight_image::grid::{Region, Shape};
 
 use crate::Error;
+use crate::czi;
 use crate::metadata::ImageInfo;
 use crate::source::{Layout, Place, Source, choose};
 use crate::tiff;
@@ -26,8 +27,11 @@ impl Image {
     ///
     /// As [`read_stack`], but for what only reading can find.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        check_format(path)?;
-        Ok(Self { path: path.to_owned(), source: Box::new(tiff::Image::open(path)?) })
+        let source: Box<dyn Source> = match format(path)? {
+            Format::Czi => Box::new(czi::Image::open(path)?),
+            Format::Tiff => Box::new(tiff::Image::open(path)?),
+        };
+        Ok(Self { path: path.to_owned(), source })
     }
 
     /// Says what it holds.
@@ -203,19 +207,27 @@ pub fn read_stack(path: &Path, selection: &Selection) -> Result<Stack, Error> {
 ///
 /// As [`read_stack`].
 pub fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
-    check_format(path)?;
-    tiff::read::read_array(path, series)
+    match format(path)? {
+        Format::Czi => czi::read_array(path, series),
+        Format::Tiff => tiff::read::read_array(path, series),
+    }
 }
 
-/// Fails with advice where a path is of a format that is not read.
-fn check_format(path: &Path) -> Result<(), Error> {
+/// The formats that are read.
+enum Format {
+    Czi,
+    Tiff,
+}
+
+/// The format of a path, by the first bytes of the file; fails with advice where it is not read.
+fn format(path: &Path) -> Result<Format, Error> {
     let metadata = path.metadata().map_err(|source| Error::read(path, source))?;
     let refuse = |what: &str, way_out: &str| {
         let (what, way_out) = (what.to_owned(), way_out.to_owned());
         Err(Error::Unsupported { path: path.to_owned(), what, way_out })
     };
     if metadata.is_dir() {
-        return refuse("a folder as an image", "name a TIFF file");
+        return refuse("a folder as an image", "name a TIFF or CZI file");
     }
     let mut start = Vec::new();
     let file = File::open(path).map_err(|source| Error::read(path, source))?;
@@ -223,8 +235,8 @@ fn check_format(path: &Path) -> Result<(), Error> {
     let save = "open it in Fiji and save it as OME-TIFF";
     match start.as_slice() {
         [] => Err(Error::Format { path: path.to_owned(), what: "the file is empty".to_owned() }),
-        [b'I', b'I', ..] | [b'M', b'M', ..] => Ok(()),
-        [b'Z', b'I', b'S', b'R', b'A', b'W', ..] => refuse("the format CZI", save),
+        [b'I', b'I', ..] | [b'M', b'M', ..] => Ok(Format::Tiff),
+        start if start.starts_with(b"ZISRAWFILE") => Ok(Format::Czi),
         [0xDA, 0xCE, 0xBE, 0x0A, ..] => refuse("the format ND2", save),
         [0x70, 0, 0, 0, ..] => refuse("the format LIF", save),
         [0x89, b'P', b'N', b'G', ..] => refuse("the format PNG", save),
@@ -233,7 +245,8 @@ fn check_format(path: &Path) -> Result<(), Error> {
         [b'P', b'K', 3, 4, ..] => refuse("a zip archive", "unpack it first"),
         _ => Err(Error::Format {
             path: path.to_owned(),
-            what: "not a TIFF file: it does not begin with II or MM".to_owned(),
+            what: "neither a TIFF nor a CZI file: it begins with neither II nor MM nor ZISRAWFILE"
+                .to_owned(),
         }),
     }
 }

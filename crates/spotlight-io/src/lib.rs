@@ -1,8 +1,8 @@
 //! Microscope files and tables to volumes and back.
 //!
-//! [`read_stack`] gives one z-stack of one channel, [`Image`] any box of one, [`write_ome_tiff`] writes stacks that
-//! Fiji and Python open with axes, voxel size and channel names, [`inspect`] says what a
-//! file holds, and [`manifest`] is the table of a dataset. Nothing is computed here beyond
+//! [`read_stack`] gives one z-stack of one channel of a TIFF or CZI file, [`Image`] any box of one,
+//! [`write_ome_tiff`] writes stacks that Fiji and Python open with axes, voxel size and channel
+//! names, [`inspect`] says what a file holds, and [`manifest`] is the table of a dataset. Nothing is computed here beyond
 //! decoding; whatever a file does not say (a voxel size, a channel's name) is left out and
 //! never guessed.
 //!
@@ -10,6 +10,7 @@
 //! final name before it is whole.
 
 pub mod atomic;
+mod czi;
 mod error;
 mod image;
 pub mod manifest;

@@ -54,6 +54,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "source",
             "ome_xml",
             "tiff",
+            "czi",
             "image",
             "table",
             "manifest",
@@ -96,6 +97,7 @@ const MODULES: &[(&str, &[&str])] = &[
 const WRAPPED: &[(&str, &str)] = &[
     ("clap", "spotlight"),
     ("indicatif", "spotlight"),
+    ("openreadout-jpegxr", "spotlight-io"),
     ("parquet", "spotlight-io"),
     ("png", "spotlight"),
     ("prost", "spotlight-io"),

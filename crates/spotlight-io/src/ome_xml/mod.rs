@@ -6,4 +6,4 @@
 pub(crate) mod read;
 pub(crate) mod write;
 
-pub(crate) use read::{Document, PlaneBlock, parse};
+pub(crate) use read::{Document, PlaneBlock, check_nesting, parse};

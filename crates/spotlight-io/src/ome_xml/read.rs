@@ -84,7 +84,7 @@ pub(crate) fn parse(text: &str) -> Result<Document, Fault> {
 
 /// Fails where tags are nested or filled with attributes beyond all use, on which a parser
 /// would spend its stack or its time.
-fn check_nesting(text: &str) -> Result<(), Fault> {
+pub(crate) fn check_nesting(text: &str) -> Result<(), Fault> {
     let bytes = text.as_bytes();
     let (mut depth, mut end) = (0_usize, 0_usize);
     for (at, _) in text.match_indices('<') {
@@ -96,7 +96,7 @@ fn check_nesting(text: &str) -> Result<(), Fault> {
                     end = text[at..].find('>').map_or(text.len(), |length| at + length);
                     let attributes = bytes[at..end].iter().filter(|byte| **byte == b'=').count();
                     if attributes > 10_000 {
-                        let what = format!("the OME-XML has a tag with {attributes} attributes");
+                        let what = format!("the XML has a tag with {attributes} attributes");
                         return Err(Fault::Limit(what));
                     }
                 }
@@ -104,7 +104,7 @@ fn check_nesting(text: &str) -> Result<(), Fault> {
             }
         }
         if depth > 1000 {
-            return Err(Fault::Limit("the OME-XML is nested more than 1000 deep".to_owned()));
+            return Err(Fault::Limit("the XML is nested more than 1000 deep".to_owned()));
         }
     }
     Ok(())

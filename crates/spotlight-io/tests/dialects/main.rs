@@ -298,10 +298,10 @@ fn what_is_not_read_is_refused_with_advice() {
     refused(|plane| plane.maker = Some(34_412), &["LSM", "Fiji"]);
     refused(|plane| plane.predictor = 9, &["predictor 9"]);
     let read = |name: &str, bytes: &[u8]| read_array(&folder.add(name, bytes), 0);
-    check_refused(read("a.czi", b"ZISRAWFILE\0\0\0\0\0\0"), &["a.czi", "CZI", "OME-TIFF"]);
+    check_refused(read("a.czi", b"ZISRAWFILE\0\0\0\0\0\0"), &["a.czi", "cut off"]);
     check_refused(read("a.png", b"\x89PNG\r\n\x1a\n"), &["PNG"]);
     check_refused(read("empty.tif", b""), &["empty"]);
-    check_refused(read("text.tif", b"hello"), &["not a TIFF"]);
+    check_refused(read("text.tif", b"hello"), &["neither a TIFF nor a CZI"]);
     check_refused(read_array(folder.0.path(), 0), &["folder"]);
     check_refused(read_array(Path::new("/no/such.tif"), 0), &["/no/such.tif", "check"]);
 }
