@@ -9,8 +9,8 @@ use spotlight_image::grid::{Region, Shape};
 use crate::Error;
 use crate::metadata::ImageInfo;
 use crate::source::{Layout, Place, Source, choose};
-use crate::tiff;
 use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
+use crate::{tiff, zarr};
 
 /// An open image file or store; its voxels are read when they are asked for.
 #[derive(Debug)]
@@ -20,14 +20,19 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a file or a store of any supported format.
+    /// Opens a file, the folder of a Zarr store or its web address, of any supported format.
     ///
     /// # Errors
     ///
     /// As [`read_stack`], but for what only reading can find.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        check_format(path)?;
-        Ok(Self { path: path.to_owned(), source: Box::new(tiff::Image::open(path)?) })
+        let source: Box<dyn Source> = if is_zarr(path) {
+            Box::new(zarr::Images::open(path)?)
+        } else {
+            check_format(path)?;
+            Box::new(tiff::Image::open(path)?)
+        };
+        Ok(Self { path: path.to_owned(), source })
     }
 
     /// Says what it holds.
@@ -197,30 +202,38 @@ pub fn read_stack(path: &Path, selection: &Selection) -> Result<Stack, Error> {
 
 /// Reads a whole array with all its axes, which are named as tifffile names them.
 ///
-/// Axes of length 1 are left out, but for those of a file that gives its shape itself.
+/// Axes of length 1 are left out, but for those of a file or store that gives its shape itself.
 ///
 /// # Errors
 ///
 /// As [`read_stack`].
 pub fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
+    if is_zarr(path) {
+        return zarr::read_array(path, series);
+    }
     check_format(path)?;
     tiff::read::read_array(path, series)
 }
 
+/// Whether a path is read as a Zarr store.
+fn is_zarr(path: &Path) -> bool {
+    zarr::is_address(path) || path.is_dir()
+}
+
 /// Fails with advice where a path is of a format that is not read.
 fn check_format(path: &Path) -> Result<(), Error> {
-    let metadata = path.metadata().map_err(|source| Error::read(path, source))?;
     let refuse = |what: &str, way_out: &str| {
         let (what, way_out) = (what.to_owned(), way_out.to_owned());
         Err(Error::Unsupported { path: path.to_owned(), what, way_out })
     };
-    if metadata.is_dir() {
-        return refuse("a folder as an image", "name a TIFF file");
-    }
     let mut start = Vec::new();
     let file = File::open(path).map_err(|source| Error::read(path, source))?;
     file.take(16).read_to_end(&mut start).map_err(|source| Error::read(path, source))?;
     let save = "open it in Fiji and save it as OME-TIFF";
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some("zarr.json" | ".zarray" | ".zgroup" | ".zattrs") = name {
+        return refuse("a file out of a Zarr store", "name the folder that it lies in");
+    }
     match start.as_slice() {
         [] => Err(Error::Format { path: path.to_owned(), what: "the file is empty".to_owned() }),
         [b'I', b'I', ..] | [b'M', b'M', ..] => Ok(()),
