@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use zarrs::array::{
     Array, ArrayBytes, ArrayCreateError, ArrayError, ArrayMetadata, ArrayShardedExt,
     ArrayShardedReadableExt, ArrayShardedReadableExtCache, ArraySubset, CodecError, CodecOptions,
@@ -14,6 +14,7 @@ use zarrs::array::{
 use zarrs::storage::StorageError;
 
 use super::codecs::Coding;
+use super::lenient::fill_in;
 use super::node::Description;
 use super::store::{Chunks, Store};
 use crate::error::{Fault, malformed};
@@ -49,9 +50,7 @@ impl OpenArray {
             zstd: coding.zstd,
         };
         let mut metadata = described.metadata.clone();
-        if described.version == 2 {
-            numeric_fill_value(&mut metadata);
-        }
+        fill_in(&mut metadata);
         let json = Value::Object(metadata);
         let metadata = if described.version == 2 {
             serde_json::from_value(json).map(ArrayMetadata::V2)
@@ -116,14 +115,6 @@ impl OpenArray {
             Ok(bytes) if bytes.len() == needed => Ok(bytes.into_owned()),
             _ => malformed("the chunks hold another number of voxels than the metadata say"),
         }
-    }
-}
-
-/// Makes a number of a fill value that an old writer wrote as text, such as `"0"`.
-fn numeric_fill_value(metadata: &mut Map<String, Value>) {
-    let text = metadata.get("fill_value").and_then(Value::as_str);
-    if let Some(number) = text.and_then(|text| text.parse::<Number>().ok()) {
-        metadata.insert("fill_value".to_owned(), Value::Number(number));
     }
 }
 

@@ -209,8 +209,11 @@ fn check_transpose(configuration: &Value, axes: usize) -> Result<(), Fault> {
     let Some(order) = configuration.get("order") else {
         return malformed("the codec transpose has no order");
     };
-    if order == "C" || order == "F" {
-        return Ok(());
+    if order.is_string() {
+        return unsupported(
+            format!("the order {order} of the codec transpose, of a draft of Zarr 3,"),
+            "save the array again with a library of today",
+        );
     }
     let places = order.as_array().into_iter().flatten().map(Value::as_u64);
     let mut places: Vec<Option<u64>> = places.collect();

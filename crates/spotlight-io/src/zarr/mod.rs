@@ -16,6 +16,7 @@ mod axes;
 mod codecs;
 mod contents;
 mod element;
+mod lenient;
 mod node;
 mod ome;
 mod read;
