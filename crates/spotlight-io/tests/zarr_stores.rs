@@ -262,6 +262,32 @@ fn damaged_stores_are_refused_in_a_sentence() {
 }
 
 #[test]
+fn shards_whose_index_leads_elsewhere_are_refused() {
+    let shard = |entries: [u64; 2]| {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
+        let sharding = json!({"name": "sharding_indexed", "configuration": {
+            "chunk_shape": [1, 2], "codecs": [{"name": "bytes"}], "index_codecs": [bytes]
+        }});
+        let metadata = json!({
+            "zarr_format": 3, "node_type": "array", "shape": [2, 2], "data_type": "uint8",
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 2]}},
+            "chunk_key_encoding": {"name": "default"}, "fill_value": 9, "codecs": [sharding]
+        });
+        put(folder.path(), "zarr.json", metadata.to_string());
+        let index = [0, 2, entries[0], entries[1]].map(u64::to_le_bytes).concat();
+        put(folder.path(), "c/0/0", [&[1, 2, 3, 4], index.as_slice()].concat());
+        folder
+    };
+    assert_eq!(numbers(shard([2, 2]).path()), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(numbers(shard([u64::MAX; 2]).path()), [1.0, 2.0, 9.0, 9.0]);
+    for damaged in [[2, 1], [35, 2], [1 << 60, 2], [u64::MAX - 1, 5], [4, 1 << 50]] {
+        let error = refusal(shard(damaged).path());
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+    }
+}
+
+#[test]
 fn what_is_not_read_is_named() {
     for (dtype, change, word) in [
         ("|u1", json!({"compressor": {"id": "lz4", "acceleration": 1}}), "codec lz4"),

@@ -93,7 +93,9 @@ impl Coding {
         };
         Ok(Self {
             stored,
-            fetched: (2 * decoded + (1 << 20)).max(index),
+            // No encoder makes more of a chunk; it also bounds what gzip, which does not tell the
+            // size, can make of it: a thousand times as much.
+            fetched: (2 * decoded + (64 << 10)).max(index),
             decoded,
             shape,
             outer,
@@ -262,5 +264,60 @@ fn chunks_in_shard(shard: &[u64], chunk: &[u64]) -> Result<u64, Fault> {
         count @ 1..=MAX_CHUNKS_IN_SHARD if shard.is_multiple_of(chunk) => Ok(count),
         1..=MAX_CHUNKS_IN_SHARD => malformed("a shard is no whole number of chunks"),
         count => Err(Fault::Limit(format!("a shard of {count} chunks is too large"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn array(metadata: Value) -> Description {
+        let Value::Object(metadata) = metadata else { panic!("an object") };
+        Description { version: 3, metadata, attributes: Map::new() }
+    }
+
+    fn sharded(shard: [u64; 2], chunk: [u64; 2], before: &[Value]) -> Value {
+        let sharding = json!({"name": "sharding_indexed", "configuration": {
+            "chunk_shape": chunk,
+            "codecs": [
+                {"name": "bytes", "configuration": {"endian": "big"}},
+                {"name": "blosc", "configuration": {"cname": "lz4"}}
+            ],
+            "index_codecs": [{"name": "bytes"}, {"name": "crc32c"}]
+        }});
+        let codecs: Vec<Value> = before.iter().cloned().chain([sharding]).collect();
+        json!({
+            "shape": [100, 200], "data_type": "uint16", "codecs": codecs,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}}
+        })
+    }
+
+    #[test]
+    fn chunks_of_a_shard_are_what_is_decoded() {
+        let found = Coding::of(&array(sharded([40, 60], [10, 20], &[]))).unwrap();
+        assert_eq!(found.decoded, 10 * 20 * 2);
+        assert_eq!(found.outer, [40, 60]);
+        assert_eq!((found.compression.as_str(), found.byte_order), ("blosc (lz4)", ByteOrder::Big));
+        // Something before the shard: it is decoded whole.
+        let turned = json!({"name": "transpose", "configuration": {"order": [1, 0]}});
+        let found = Coding::of(&array(sharded([40, 60], [20, 10], &[turned]))).unwrap();
+        assert_eq!(found.decoded, 40 * 60 * 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let order = json!({"name": "transpose", "configuration": {"order": [1, 1]}});
+        for bad in [
+            sharded([40, 60], [80, 20], &[]),
+            sharded([40, 60], [7, 20], &[]),
+            sharded([1 << 32, 1 << 32], [1, 1], &[]),
+            sharded([1 << 20, 1 << 20], [1, 1], &[]),
+            sharded([40, 60], [10, 20], &[order]),
+            sharded([40, 60], [10, 20], &[json!({"name": "numcodecs.bz2"})]),
+        ] {
+            assert!(Coding::of(&array(bad.clone())).is_err(), "{bad}");
+        }
     }
 }

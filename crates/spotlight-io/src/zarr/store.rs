@@ -153,8 +153,8 @@ impl Chunks {
         }
         let first = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
         let all = zstd::bulk::Decompressor::upper_bound(bytes).map(|bound| bound as u64);
-        // Frames that do not tell their size are counted in blocks of 128 KiB.
-        let allowed = self.decoded.saturating_mul(2).saturating_add(1 << 20);
+        // Frames that do not tell their size count with 128 KiB for every block, however small.
+        let allowed = self.decoded.saturating_mul(4).saturating_add(16 << 20);
         match first.max(all) {
             Some(claim) if claim > allowed => malformed(format!(
                 "a chunk claims {claim} bytes, but a chunk of the array has {}",
