@@ -423,7 +423,7 @@ fn damage_of_any_byte_ends_in_an_error_or_an_image() {
         copy(&golden.join(store), folder.path());
         for file in files {
             let whole = fs::read(folder.path().join(file)).unwrap();
-            survives(folder.path(), file, &whole, 250, &mut state);
+            survives(folder.path(), file, &whole, 300, &mut state);
         }
     }
 }

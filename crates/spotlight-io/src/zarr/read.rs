@@ -75,14 +75,17 @@ impl Images {
         if let Some(opened) = slot.get() {
             return Ok(Arc::clone(opened));
         }
-        let found = &self.found[series];
-        let opened = open_image(found);
-        let opened = opened.map_err(|fault| match found.name.as_str() {
-            "" => fault.at(&self.path),
-            name => fault.within(name).at(&self.path),
-        })?;
+        let opened = open_image(&self.found[series]).map_err(|fault| self.error(series, fault))?;
         // Another thread may have been faster; both opened the same.
         Ok(Arc::clone(slot.get_or_init(|| Arc::new(opened))))
+    }
+
+    /// The error of an image, with its name where the store holds several.
+    fn error(&self, series: usize, fault: Fault) -> Error {
+        match self.found[series].name.as_str() {
+            "" => fault.at(&self.path),
+            name => fault.within(name).at(&self.path),
+        }
     }
 }
 
@@ -167,7 +170,7 @@ impl Source for Images {
         }
         let bytes = image.array.read(&ranges);
         let voxels = bytes.and_then(|bytes| image.array.coding.stored.voxels(&bytes, shape, order));
-        voxels.map_err(|fault| fault.at(&self.path))
+        voxels.map_err(|fault| self.error(from.series, fault))
     }
 }
 
@@ -191,7 +194,7 @@ pub(crate) fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error>
     let bytes = image.array.read(&ranges);
     let voxels =
         bytes.and_then(|bytes| image.array.coding.stored.voxels(&bytes, folded, [0, 1, 2]));
-    let voxels = voxels.map_err(|fault| fault.at(path))?;
+    let voxels = voxels.map_err(|fault| images.error(series, fault))?;
     Ok(ArrayData { axes: image.axes.letters(), shape, voxels })
 }
 
