@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use spotlight_image::grid::{Region, Shape};
 
 use crate::Error;
-use crate::czi;
 use crate::metadata::ImageInfo;
 use crate::source::{Layout, Place, Source, choose};
-use crate::tiff;
 use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
+use crate::{czi, planes, tiff, zarr};
 
 /// An open image file or store; its voxels are read when they are asked for.
 #[derive(Debug)]
@@ -21,14 +20,20 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a file or a store of any supported format.
+    /// Opens a file, the folder of a Zarr store or its web address, of any supported format.
+    ///
+    /// A path with fields, such as `plate/img_t{t}_z{z:03}_c{c:DAPI,FITC}.tif`, opens the files
+    /// that fit it as one image; a `*.companion.ome` opens the set that it describes, and the
+    /// folder of an `NDTiff` data set all its positions.
     ///
     /// # Errors
     ///
     /// As [`read_stack`], but for what only reading can find.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let source: Box<dyn Source> = match format(path)? {
+            Format::Zarr => Box::new(zarr::Images::open(path)?),
             Format::Czi => Box::new(czi::Image::open(path)?),
+            Format::Pattern => Box::new(planes::open(path)?),
             Format::Tiff => Box::new(tiff::Image::open(path)?),
         };
         Ok(Self { path: path.to_owned(), source })
@@ -208,26 +213,44 @@ pub fn read_stack(path: &Path, selection: &Selection) -> Result<Stack, Error> {
 /// As [`read_stack`].
 pub fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
     match format(path)? {
+        Format::Zarr => zarr::read_array(path, series),
         Format::Czi => czi::read_array(path, series),
-        Format::Tiff => tiff::read::read_array(path, series),
+        Format::Pattern => tiff::read_array(&planes::open(path)?, series),
+        Format::Tiff => tiff::read_array(&tiff::Image::open(path)?, series),
     }
 }
 
 /// The formats that are read.
 enum Format {
+    Zarr,
     Czi,
+    /// TIFFs that a pattern names.
+    Pattern,
+    /// A TIFF, or the TIFFs that a companion or an index names.
     Tiff,
 }
 
-/// The format of a path, by the first bytes of the file; fails with advice where it is not read.
+/// The format of a path, by the first bytes of a file; fails with advice where it is not read.
 fn format(path: &Path) -> Result<Format, Error> {
-    let metadata = path.metadata().map_err(|source| Error::read(path, source))?;
+    if zarr::is_address(path) {
+        return Ok(Format::Zarr);
+    }
+    if planes::is_pattern(path) {
+        return Ok(Format::Pattern);
+    }
+    if tiff::is_set(path) {
+        return Ok(Format::Tiff);
+    }
+    if path.is_dir() {
+        return Ok(Format::Zarr);
+    }
     let refuse = |what: &str, way_out: &str| {
         let (what, way_out) = (what.to_owned(), way_out.to_owned());
         Err(Error::Unsupported { path: path.to_owned(), what, way_out })
     };
-    if metadata.is_dir() {
-        return refuse("a folder as an image", "name a TIFF or CZI file");
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some("zarr.json" | ".zarray" | ".zgroup" | ".zattrs") = name {
+        return refuse("a file out of a Zarr store", "name the folder that it lies in");
     }
     let mut start = Vec::new();
     let file = File::open(path).map_err(|source| Error::read(path, source))?;

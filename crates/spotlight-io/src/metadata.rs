@@ -113,9 +113,35 @@ fn micrometres_per_word(unit: &str) -> Option<f64> {
         "mm" | "millimeter" | "millimetre" => Some(1e3),
         "cm" | "centimeter" | "centimetre" => Some(1e4),
         "meter" | "metre" => Some(1e6),
+        "picometer" | "picometre" => Some(1e-6),
+        "decimeter" | "decimetre" => Some(1e5),
+        "kilometer" | "kilometre" => Some(1e9),
+        "foot" => Some(304_800.0),
         "inch" | "inche" => Some(25_400.0),
         _ => None,
     }
+}
+
+/// What a user should know of a voxel size along (z, y, x) in µm.
+pub(crate) fn spacing_warnings(spacing_um: [Option<f64>; 3]) -> Vec<String> {
+    let mut all = Vec::new();
+    let missing = spacing_um.iter().zip(["z", "y", "x"]).filter(|pair| pair.0.is_none());
+    let missing: Vec<&str> = missing.map(|pair| pair.1).collect();
+    if !missing.is_empty() {
+        all.push(format!("the voxel size along {} is not recorded", missing.join(", ")));
+    }
+    let [z, y, x] = spacing_um;
+    if let (Some(y), Some(x)) = (y, x)
+        && (y / x - 1.0).abs() > 0.01
+    {
+        all.push(format!("pixels are not square ({y} x {x} µm)"));
+    }
+    if let (Some(z), Some(x)) = (z, x)
+        && !(0.1..=50.0).contains(&(z / x))
+    {
+        all.push(format!("the z step ({z} µm) and the pixel size ({x} µm) are far apart"));
+    }
+    all
 }
 
 /// A length if it is one: finite and positive.

@@ -263,3 +263,41 @@ pub struct Selection {
     /// The image of a file that holds several, the first being 0.
     pub series: usize,
 }
+
+/// The value of a 16-bit floating-point number (IEEE 754 binary16).
+pub(crate) fn f32_from_half(half: u16) -> f32 {
+    let sign = u32::from(half >> 15) << 31;
+    let exponent = u32::from(half >> 10 & 31);
+    let fraction = u32::from(half & 1023);
+    match (exponent, fraction) {
+        (0, _) => {
+            // Zero or a subnormal number: fraction * 2^-24, exact in f32.
+            let magnitude = fraction as f32 * f32::from_bits(0x3380_0000);
+            f32::from_bits(sign | magnitude.to_bits())
+        }
+        (31, _) => f32::from_bits(sign | 0x7F80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_numbers() {
+        let pairs = [
+            (0x0000, 0.0),
+            (0x3C00, 1.0),
+            (0xC000, -2.0),
+            (0x7BFF, 65_504.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x0400, 6.103_515_6e-5),
+            (0x7C00, f32::INFINITY),
+        ];
+        for (half, expected) in pairs {
+            assert_eq!(f32_from_half(half), expected, "{half:#x}");
+        }
+        assert!(f32_from_half(0x7E00).is_nan());
+    }
+}

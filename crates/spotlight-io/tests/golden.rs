@@ -1,9 +1,10 @@
-//! The reference vectors of topic io: files that tifffile wrote.
+//! The reference vectors of topic io: files that tifffile wrote, and stores of zarr-python and
+//! ome-zarr-py.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use serde_json::Value;
-use spotlight_golden::{Array, Case, Elements, cases, number, run_selected};
+use spotlight_golden::{Array, Case, Elements, number, run_topic};
 use spotlight_image::grid::Region;
 use spotlight_io::{
     ArrayData, ByteOrder, Channel, Image, ImageInfo, Selection, Storage, Voxels, inspect,
@@ -14,10 +15,66 @@ const TIFFFILE: &str = "tifffile.imwrite / TiffWriter";
 
 #[test]
 fn golden_io() {
-    let others = cases("io").iter().filter(|case| !case.is_by("tifffile")).count();
-    run_selected("io", |case| case.is_by("tifffile"), check_tiff);
-    if others > 0 {
-        println!("golden io: {others} cases of formats that are not read yet");
+    run_topic(
+        "io",
+        |case| if case.is_by("tifffile") { check_tiff(case) } else { check_zarr(case) },
+    );
+}
+
+/// An image or an array of Zarr, its levels, its metadata and every stack of it.
+fn check_zarr(case: &Case) {
+    case.only_params(&["codec", "fill_value", "ome_zarr_version", "separator", "zarr_format"]);
+    let files: Vec<&String> = case.json["files"].as_object().unwrap().keys().collect();
+    let [file] = files.as_slice() else { panic!("{}: one store", case.name()) };
+    let path = case.folder.join(file);
+    let paths = case.scalar("dataset_paths").as_array().cloned().unwrap_or_default();
+    for name in case.expected_arrays() {
+        // A level is read as the array that it is; the first one as the image, too.
+        let level = name.strip_prefix("level_").map(|level| level.parse::<usize>().unwrap());
+        let array = level.map_or(path.clone(), |level| path.join(paths[level].as_str().unwrap()));
+        check_zarr_array(case, &name, &read_array(&array, 0).unwrap());
+    }
+    let info = inspect(&path).unwrap();
+    let whole = read_array(&path, 0).unwrap();
+    let first = if paths.is_empty() { "array" } else { "level_0" };
+    check_zarr_array(case, first, &whole);
+    check_stacks(&path, &info, &whole);
+    if !paths.is_empty() {
+        check_ome_zarr(case, &info);
+    }
+    let said = info.warnings.iter().any(|warning| warning.contains("without OME-Zarr metadata"));
+    assert_eq!(said, paths.is_empty(), "{:?}", info.warnings);
+}
+
+fn check_zarr_array(case: &Case, name: &str, found: &ArrayData) {
+    let expected = case.expected(name);
+    assert_eq!(case.tolerance(name)["kind"], "exact");
+    assert_eq!(found.shape, expected.shape, "{}: {name}", case.name());
+    let dtype = &case.json["expected"]["arrays"][name]["dtype"];
+    assert_eq!(dtype, found.voxels.sample_type().name(), "{}: {name}", case.name());
+    assert!(bits(&found.voxels) == bits_of(&expected), "{}: {name} differs", case.name());
+}
+
+fn check_ome_zarr(case: &Case, info: &ImageInfo) {
+    let numbers = |value: &Value| -> Vec<usize> { serde_json::from_value(value.clone()).unwrap() };
+    let version = case.param("ome_zarr_version").as_str().unwrap();
+    assert_eq!(info.format, format!("OME-Zarr {version}"));
+    assert_eq!(info.axes.to_lowercase(), case.scalar("axes").as_str().unwrap());
+    assert_eq!(info.shape, numbers(case.scalar("shape")));
+    assert_eq!(case.scalar("n_levels"), info.levels);
+    assert_eq!(case.scalar("dtype"), info.sample_type.name());
+    let codec = case.param("codec").as_str().unwrap();
+    let compression = info.compression.split([' ', '(']).next().unwrap();
+    assert!(codec.contains(compression), "{codec}: {compression}");
+    let Storage::Zarr { version, chunk, shard } = &info.storage else { panic!("a Zarr store") };
+    assert_eq!(*version, if info.format.ends_with("0.5") { 3 } else { 2 });
+    assert_eq!(*chunk, numbers(&case.scalar("chunks")[0]));
+    let shards = &case.scalar("shards")[0];
+    assert_eq!(*shard, (!shards.is_null()).then(|| numbers(shards)));
+    for (axis, scale) in info.axes.chars().zip(case.scalar("scales")[0].as_array().unwrap()) {
+        if let Some(place) = "ZYX".find(axis) {
+            close(info.partial_spacing_um[place], number(scale));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::series::{Image, PlaneAt, Series, check_memory};
 use super::{codec, imagej, ome, plain, shaped};
 use crate::Error;
 use crate::error::{Fault, malformed, unsupported};
-use crate::metadata::{ImageInfo, Storage};
+use crate::metadata::{ImageInfo, Storage, spacing_warnings};
 use crate::source::{Layout, Place, Source};
 use crate::voxels::{ArrayData, SampleType, Voxels};
 
@@ -166,22 +166,8 @@ fn warnings(series: &Series, page: &Page, stored: Stored) -> Vec<String> {
     if let Err(Fault::Unsupported { what, way_out }) = check_readable(page) {
         warn(format!("{what} is not supported; {way_out}"));
     }
-    let missing = series.spacing_um.iter().zip(["z", "y", "x"]).filter(|pair| pair.0.is_none());
-    let missing: Vec<&str> = missing.map(|pair| pair.1).collect();
-    if !missing.is_empty() {
-        warn(format!("the voxel size along {} is not recorded", missing.join(", ")));
-    }
-    let [z, y, x] = series.spacing_um;
-    if let (Some(y), Some(x)) = (y, x)
-        && (y / x - 1.0).abs() > 0.01
-    {
-        warn(format!("pixels are not square ({y} x {x} µm)"));
-    }
-    if let (Some(z), Some(x)) = (z, x)
-        && !(0.1..=50.0).contains(&(z / x))
-    {
-        warn(format!("the z step ({z} µm) and the pixel size ({x} µm) are far apart"));
-    }
+    all.extend(spacing_warnings(series.spacing_um));
+    let mut warn = |text: String| all.push(text);
     if page.photometric == 0 {
         warn("the image is marked as one whose zero is white; numbers are read as stored".into());
     }
