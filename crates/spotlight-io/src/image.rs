@@ -8,6 +8,7 @@ use spotlight_image::grid::{Region, Shape};
 
 use crate::Error;
 use crate::metadata::ImageInfo;
+use crate::planes;
 use crate::source::{Layout, Place, Source, choose};
 use crate::tiff;
 use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
@@ -26,8 +27,7 @@ impl Image {
     ///
     /// As [`read_stack`], but for what only reading can find.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        check_format(path)?;
-        Ok(Self { path: path.to_owned(), source: Box::new(tiff::Image::open(path)?) })
+        Ok(Self { path: path.to_owned(), source: Box::new(open_tiff(path)?) })
     }
 
     /// Says what it holds.
@@ -203,8 +203,18 @@ pub fn read_stack(path: &Path, selection: &Selection) -> Result<Stack, Error> {
 ///
 /// As [`read_stack`].
 pub fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
-    check_format(path)?;
-    tiff::read::read_array(path, series)
+    tiff::read_array(&open_tiff(path)?, series)
+}
+
+/// Opens a TIFF, or the TIFFs that a pattern, a companion or an index names.
+fn open_tiff(path: &Path) -> Result<tiff::Image, Error> {
+    if planes::is_pattern(path) {
+        return planes::open(path);
+    }
+    if !tiff::is_set(path) {
+        check_format(path)?;
+    }
+    tiff::Image::open(path)
 }
 
 /// Fails with advice where a path is of a format that is not read.
@@ -215,7 +225,7 @@ fn check_format(path: &Path) -> Result<(), Error> {
         Err(Error::Unsupported { path: path.to_owned(), what, way_out })
     };
     if metadata.is_dir() {
-        return refuse("a folder as an image", "name a TIFF file");
+        return refuse("a folder as an image", "name a TIFF file or a pattern such as z{z}.tif");
     }
     let mut start = Vec::new();
     let file = File::open(path).map_err(|source| Error::read(path, source))?;

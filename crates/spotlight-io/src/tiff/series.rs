@@ -1,5 +1,7 @@
 //! [`Series`]: which planes of which files form one array, and what its axes are.
 
+use std::path::PathBuf;
+
 use super::codec;
 use super::directory::Directories;
 use super::page::Page;
@@ -31,10 +33,12 @@ pub(crate) struct PlaneAt {
     pub(crate) page: usize,
 }
 
-/// A TIFF with everything that belongs to it.
+/// A TIFF, or several that form images together.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// The files; the first is the one that was asked for.
+    /// What was asked for: a file, a folder or a pattern of names.
+    pub(crate) path: PathBuf,
+    /// The files; never none.
     pub(crate) files: Vec<Directories>,
     /// The dialect, such as `OME-TIFF`.
     pub(crate) format: &'static str,
