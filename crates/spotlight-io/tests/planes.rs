@@ -144,6 +144,10 @@ fn a_companion_opens_its_set() {
         let path = companion(folder.path(), ["p0.ome.tif", name]);
         assert!(fault(&path).contains("outside its folder"), "{name}: {}", fault(&path));
     }
+    let huge = "<Image><Pixels SizeX=\"2\" SizeY=\"1\" SizeZ=\"900000\" SizeC=\"1\" SizeT=\"1\">\
+                <TiffData IFD=\"0\"><UUID FileName=\"p0.ome.tif\"/></TiffData></Pixels></Image>";
+    std::fs::write(&path, format!("<OME>{}</OME>", huge.repeat(2))).unwrap();
+    assert!(matches!(Image::open(&path), Err(Error::Limit { .. })));
     std::fs::write(&path, "<OME><BinaryOnly MetadataFile=\"x.ome\"/></OME>").unwrap();
     assert!(fault(&path).contains("open x.ome"));
     std::fs::write(&path, "<OME>").unwrap();
@@ -239,4 +243,99 @@ fn data() -> Option<PathBuf> {
         return None;
     }
     Some(root)
+}
+
+/// A voxel of every plane of a stack, and the mean of all.
+fn probe(path: &Path, selection: &Selection, [y, x]: [usize; 2]) -> (Vec<f64>, f64) {
+    let volume = read_stack(path, selection).unwrap().voxels.to_f64();
+    let [depth, height, width] = volume.shape;
+    let at = |z: usize| volume.voxels[(z * height + y) * width + x];
+    let mean = volume.voxels.iter().sum::<f64>() / volume.voxels.len() as f64;
+    ((0..depth).map(at).collect(), mean)
+}
+
+#[test]
+fn real_series_of_planes() {
+    let Some(root) = data() else { return };
+    let plate = root.join("hcs_planes_faim/ImageXpress/Projection-Mix/2023-02-21/1334");
+    // The small pictures beside the planes have "_thumb" where the planes have eight letters.
+    let path = plate.join("ZStep_{z}/Projection-Mix_E07_s1_w{c:1,2}????????-*.tif");
+    let info = inspect(&path).unwrap();
+    assert_eq!((info.axes.as_str(), info.shape.as_slice()), ("CZYX", [2, 10, 512, 512].as_slice()));
+    assert_eq!(info.channel_names, ["c1", "c2"]);
+    let (voxels, mean) = probe(&path, &choice(1, 0), [100, 200]);
+    assert_eq!(voxels, [148, 123, 127, 155, 140, 154, 128, 143, 137, 155].map(f64::from));
+    assert!((mean - 233.222215271).abs() < 1e-6, "{mean}");
+    let (voxels, _) = probe(&path, &choice(0, 0), [100, 200]);
+    assert_eq!(voxels, [151, 146, 158, 135, 147, 136, 141, 145, 170, 161].map(f64::from));
+
+    let name = "CV8000-Minimal-DataSet-2C-3W-4S-FP2-stack";
+    let plate =
+        root.join("hcs_planes_faim/CV8000").join(format!("{name}_20230918_135839")).join(name);
+    let path = plate.join(format!("{name}_D08_T{{t:04}}F001L01A{{c:02}}Z{{z:02}}C{{c:02}}.tif"));
+    let info = inspect(&path).unwrap();
+    assert_eq!((info.axes.as_str(), &info.shape[..2]), ("CZYX", [2, 4].as_slice()));
+    assert_eq!((info.channel_names, info.times), (vec!["c01".to_owned(), "c02".to_owned()], 1));
+    let well = format!("{name}_{{t}}_T0001F001L01A{{c:02}}Z{{z:02}}C{{c:02}}.tif");
+    assert!(fault(&plate.join(well)).contains("no file fits"));
+
+    let path = root.join("viv/packages/loaders/tests/fixtures/multi-tiff/Channel_{c}.tif");
+    for (channel, expected) in
+        [56.653_622_140, 56.664_575_177, 56.670_031_235].into_iter().enumerate()
+    {
+        let (_, mean) = probe(&path, &choice(channel, 0), [0, 0]);
+        assert!((mean - expected).abs() < 1e-6, "{mean}");
+    }
+    let path = root.join("aicsimageio/s_1_t_{t}_c_{c}_z_{z}.ome.tiff");
+    assert_eq!(inspect(&path).unwrap().shape, [325, 475]);
+    println!("real series of planes: 4 read");
+}
+
+#[test]
+fn real_companions() {
+    let Some(root) = data() else { return };
+    let folder = root.join("viv/sites/avivator/data");
+    let names = ["multifile.companion.ome", "multifile-Z1.ome.tiff", "multifile-Z4.ome.tiff"];
+    for path in names.into_iter().chain(["multifile-Z{z}.ome.tiff"]).map(|name| folder.join(name)) {
+        let (voxels, mean) = probe(&path, &Selection::default(), [3, 4]);
+        assert_eq!(voxels, [255.0, 0.0, 255.0, 0.0, 255.0], "{path:?}");
+        assert!((mean - 145.586_111_111).abs() < 1e-6, "{mean}");
+    }
+    let companions = root.join("hcs_planes_faim/ome-tiff");
+    for entry in std::fs::read_dir(companions).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(fault(&path).contains(".ome.tif, which is not beside it"), "{}", fault(&path));
+    }
+    println!("real companions: 4 ways read, 2 without their parts refused");
+}
+
+#[test]
+fn real_nd_tiff() {
+    let Some(root) = data().map(|root| root.join("micromanager_ndtiff")) else { return };
+    // Of ndstorage: the lengths along t and c, the mean, the voxels [1, 3] of every plane.
+    let waves = [5696, 5599, 4142, 2177, 856, 953, 2410, 4375, 5696, 5599];
+    let v2 = ("v2/ndtiffv2.0_test", [5, 2], 3276.1875, waves.as_slice());
+    let v3 = ("v3/ndtiffv3.0_test", [5, 2], 3276.1875, waves.as_slice());
+    let bits = [167, 116, 56, 23, 36, 88, 148, 181, 167, 116];
+    let bits = ("v3/ndtiff3.2_11bit_1", [10, 1], 101.828_125, bits.as_slice());
+    let named = [297, 362, 335, 232, 112, 46, 73, 177];
+    let named = ("v3/12_bit_pycromanager_mda", [4, 2], 204.214_843_75, named.as_slice());
+    for (folder, [times, channels], mean, expected) in [v2, v3, bits, named] {
+        let path = root.join(folder);
+        let info = inspect(&path).unwrap();
+        assert_eq!((info.times, info.channel_names.len()), (times, channels), "{path:?}");
+        let names = if channels == 2 { vec!["DAPI", "FITC"] } else { vec!["0"] };
+        assert_eq!(info.channel_names, names);
+        assert_eq!(info.partial_spacing_um, [None, Some(1.0), Some(1.0)]);
+        for (index, voxel) in expected.iter().enumerate() {
+            let selection = choice(index % channels, index / channels);
+            let (voxels, _) = probe(&path, &selection, [1, 3]);
+            assert_eq!(voxels, [f64::from(*voxel)], "{path:?} {index}");
+        }
+        let all = read_array(&path, 0).unwrap().voxels.to_f64().voxels;
+        assert_eq!(all.iter().sum::<f64>() / all.len() as f64, mean, "{path:?}");
+    }
+    let without = root.join("v3/Nonstandard_axis_names");
+    assert!(fault(&without).contains("several places on the axis l"), "{}", fault(&without));
+    println!("real NDTiff: 4 read, 1 refused");
 }

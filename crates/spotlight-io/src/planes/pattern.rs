@@ -133,14 +133,13 @@ impl Pattern {
         if self.fields().next().is_none() {
             return unsupported("a pattern without a field", WAY_OUT);
         }
-        for axis in 0..AXES.len() {
+        for (axis, letter) in AXES.into_iter().enumerate() {
             let list = self.list(axis);
             let differs = |(of, kind): (usize, &Kind)| match kind {
                 Kind::Names(names) => of == axis && Some(names.as_slice()) != list,
                 _ => false,
             };
             if self.fields().any(differs) {
-                let letter = AXES[axis];
                 return unsupported(
                     format!("a pattern with two different lists for {{{letter}}}"),
                     "write the list once and only the letter at the other place",

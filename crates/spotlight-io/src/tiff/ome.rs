@@ -39,7 +39,8 @@ pub(crate) fn open_companion(path: &Path) -> Result<Image, Error> {
         return Err(Error::Format { path: path.to_owned(), what });
     }
     let mut files = Vec::new();
-    let mut set = FileSet { path, files: &mut files, own: None, by_name: HashMap::new() };
+    let mut set =
+        FileSet { path, files: &mut files, own: None, by_name: HashMap::new(), budget: 0 };
     let series = set.all_series(&document)?;
     Ok(Image { path: path.to_owned(), files, format: "OME-TIFF with companion", series })
 }
@@ -55,7 +56,7 @@ pub(crate) fn series(files: &mut Vec<Directories>) -> Result<Vec<Series>, Error>
     }
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase());
     let own = Some(Own { uuid, name, all: renamed(&document) });
-    FileSet { path: &path, files, own, by_name: HashMap::new() }.all_series(&document)
+    FileSet { path: &path, files, own, by_name: HashMap::new(), budget: 0 }.all_series(&document)
 }
 
 /// Reads the document that another file holds.
@@ -110,6 +111,8 @@ struct FileSet<'a> {
     /// The first file, where it was the one that was asked for.
     own: Option<Own>,
     by_name: HashMap<String, usize>,
+    /// Planes that the images may still announce, sparse ones included.
+    budget: usize,
 }
 
 /// How a document may name the file that was asked for.
@@ -124,6 +127,10 @@ struct Own {
 impl FileSet<'_> {
     /// The images of a document that have planes.
     fn all_series(&mut self, document: &Document) -> Result<Vec<Series>, Error> {
+        // A text of a few bytes can announce millions of planes: some may be left out, not most.
+        let blocks: usize = document.images.iter().map(|image| image.blocks.len()).sum();
+        let pages = self.files.first().map_or(0, |file| file.pages.len());
+        self.budget = 1_000_000 + 64 * (blocks + pages);
         let mut all = Vec::new();
         for image in &document.images {
             if let Some(series) = self.series(image)? {
@@ -140,6 +147,13 @@ impl FileSet<'_> {
     /// The series of an image; none where it has no planes.
     fn series(&mut self, image: &OmeImage) -> Result<Option<Series>, Error> {
         let total: usize = image.lengths.iter().product();
+        let Some(left) = self.budget.checked_sub(total) else {
+            let lengths = image.lengths;
+            let what = format!("the OME-XML announces {lengths:?} planes and places far fewer");
+            return Err(Error::Limit { path: self.path.to_owned(), what });
+        };
+        self.budget = left;
+        let mut written = 0_usize;
         let mut planes: Vec<Option<PlaneAt>> = vec![None; total];
         let mut warnings = Vec::new();
         for block in &image.blocks {
@@ -155,6 +169,11 @@ impl FileSet<'_> {
             let start = places.fold(0, |at, (index, length)| at * length + index);
             let count = block.count.unwrap_or(stored.saturating_sub(block.directory));
             let count = count.min(total - start);
+            written += count;
+            if written > 16 * total {
+                let what = "the OME-XML places planes many times over".to_owned();
+                return Err(Error::Format { path: self.path.to_owned(), what });
+            }
             for step in 0..count {
                 let page = block.directory.saturating_add(step);
                 if page >= stored {
