@@ -23,6 +23,10 @@ pub struct Image {
 impl Image {
     /// Opens a file or a store of any supported format.
     ///
+    /// A path with fields, such as `plate/img_t{t}_z{z:03}_c{c:DAPI,FITC}.tif`, opens the files
+    /// that fit it as one image; a `*.companion.ome` opens the set that it describes, and the
+    /// folder of an `NDTiff` data set all its positions.
+    ///
     /// # Errors
     ///
     /// As [`read_stack`], but for what only reading can find.

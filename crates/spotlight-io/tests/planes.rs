@@ -230,6 +230,7 @@ fn nd_tiff_that_is_refused() {
     assert!(cut.contains("a_NDTiffStack.tif: plane 1"), "{cut}");
     std::fs::copy(at("a_NDTiffStack.tif"), at("b_NDTiffStack.tif")).unwrap();
     assert!(fault(&at("b_NDTiffStack.tif")).contains("does not name it"));
+    assert!(fault(&at("{c}_NDTiffStack.tif")).contains("an NDTiff stack in a pattern"));
     std::fs::remove_file(at("NDTiff.index")).unwrap();
     assert!(fault(&at("a_NDTiffStack.tif")).contains("without its NDTiff.index"));
 }

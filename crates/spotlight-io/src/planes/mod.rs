@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::error::{Fault, malformed};
+use crate::error::{Fault, malformed, unsupported};
 use crate::ome_xml::parse;
 use crate::tiff::directory::{Directories, read_directories};
 use crate::tiff::ome::text_of;
 use crate::tiff::read::check_maker;
 use crate::tiff::series::{PlaneAt, Series};
-use crate::tiff::{Image, imagej, ome, plain, shaped};
+use crate::tiff::{Image, imagej, nd_tiff, ome, plain, shaped};
 use find::{Found, Places};
 use pattern::{AXES, Pattern};
 
@@ -95,6 +95,10 @@ struct Part {
 
 impl Part {
     fn open(path: &Path, one_plane: bool) -> Result<Self, Error> {
+        if nd_tiff::has_magic(path) {
+            let refused = unsupported("an NDTiff stack in a pattern", "open its folder instead");
+            return refused.map_err(|fault| fault.at(path));
+        }
         let mut file = read_directories(path)?;
         let series = own_series(&mut file).map_err(|fault| fault.at(path))?;
         let refuse = |what: String| Err(Error::Format { path: path.to_owned(), what });
