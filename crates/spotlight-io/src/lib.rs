@@ -16,6 +16,7 @@ mod image;
 pub mod manifest;
 mod metadata;
 mod ome_xml;
+mod planes;
 mod source;
 pub mod table;
 pub mod tensorboard;

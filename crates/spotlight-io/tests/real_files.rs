@@ -4,7 +4,7 @@
 //! `SPOTLIGHT_DATA` names, or `../shared/data` beside the project, is present. The table
 //! `real_files.csv` holds what tifffile 2026.3.3 reads from them; 1-bit images count as
 //! uint8 and 16-bit floating point as float32, and the parts of a set of OME-TIFF files with
-//! a companion stand for the whole set.
+//! a companion stand for the whole set. The means of NDTiff are those of ndstorage 0.1.18.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
 

@@ -22,16 +22,11 @@ pub(crate) struct Directories {
     pub(crate) length: u64,
     pub(crate) order: ByteOrder,
     pub(crate) big: bool,
-    /// Whether the file is a Micro-Manager `NDTiff` stack, whose axes lie in another file.
-    pub(crate) nd_tiff: bool,
     pub(crate) pages: Vec<Page>,
 }
 
 /// Most directories that a file may have.
 const MOST_PAGES: usize = 4_000_000;
-
-/// Magic number at byte 8 of Micro-Manager's `NDTiff` files.
-const ND_TIFF_MAGIC: u64 = 483_729;
 
 /// Reads all directories of the chain.
 pub(crate) fn read_directories(path: &Path) -> Result<Directories, Error> {
@@ -41,7 +36,6 @@ pub(crate) fn read_directories(path: &Path) -> Result<Directories, Error> {
 
 fn walk(input: &mut Input, path: &Path) -> Result<Directories, Fault> {
     let mut next = input.header()?;
-    let nd_tiff = input.length >= 12 && input.unsigned(8, 4)? == ND_TIFF_MAGIC;
     let mut seen = HashSet::new();
     let mut pages = Vec::new();
     while next != 0 {
@@ -63,7 +57,7 @@ fn walk(input: &mut Input, path: &Path) -> Result<Directories, Fault> {
         return malformed("the TIFF file holds no image");
     }
     let (length, order, big) = (input.length, input.order, input.big);
-    Ok(Directories { path: path.to_owned(), length, order, big, nd_tiff, pages })
+    Ok(Directories { path: path.to_owned(), length, order, big, pages })
 }
 
 /// One tag: where its values lie.

@@ -3,7 +3,7 @@
 //! - [`directory`]: header and directories (one a plane), checked against the file's size;
 //! - [`codec`], [`predictor`], [`packed`], [`plane`]: bytes of a plane to numbers;
 //! - [`series`]: which planes form an array, [`imagej`], [`shaped`], [`plain`] and [`ome`]
-//!   read that from the descriptions;
+//!   read that from the descriptions, [`nd_tiff`] from an index beside the files;
 //! - [`read`]: the functions of the crate's face; [`write`](mod@write): OME-TIFF out.
 //!
 //! References: TIFF 6.0 (Adobe 1992); `BigTIFF` (`AWare` Systems); Adobe Photoshop TIFF
@@ -12,6 +12,8 @@
 pub(crate) mod codec;
 pub(crate) mod directory;
 pub(crate) mod imagej;
+pub(crate) mod nd_index;
+pub(crate) mod nd_tiff;
 pub(crate) mod ome;
 pub(crate) mod packed;
 pub(crate) mod page;
@@ -23,4 +25,5 @@ pub(crate) mod series;
 pub(crate) mod shaped;
 pub(crate) mod write;
 
+pub(crate) use read::{is_set, read_array};
 pub(crate) use series::Image;

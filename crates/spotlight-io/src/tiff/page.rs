@@ -90,6 +90,36 @@ const MAKERS: [(u16, &str); 4] = [
 ];
 
 impl Page {
+    /// A plane without directory: its unsigned numbers lie together at a position, uncompressed.
+    pub(crate) fn raw(size: [usize; 2], samples: usize, bits: u16, order: ByteOrder) -> Self {
+        let [height, width] = size;
+        Self {
+            width,
+            height,
+            samples,
+            planar: false,
+            bits,
+            format: 1,
+            order,
+            compression: 1,
+            predictor: 1,
+            bits_reversed: false,
+            photometric: if samples == 3 { 2 } else { 1 },
+            subsampled: false,
+            depth: 1,
+            tile: None,
+            rows_per_strip: height,
+            offsets: Vec::new(),
+            counts: Vec::new(),
+            resolution: [None; 2],
+            resolution_unit: 1,
+            description: Vec::new(),
+            sub_images: 0,
+            reduced: false,
+            maker: None,
+        }
+    }
+
     /// Interprets the tags of a directory.
     pub(crate) fn from_directory(tags: &Directory, input: &mut Input) -> Result<Self, Fault> {
         let mut one = |tag: u16, default: u64| match tags.entry(tag) {

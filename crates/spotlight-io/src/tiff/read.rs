@@ -11,15 +11,29 @@ use super::directory::{Directories, read_directories};
 use super::page::{Page, Stored};
 use super::plane::{Number, Window, check_readable, read_plane};
 use super::series::{Image, PlaneAt, Series, check_memory};
-use super::{codec, imagej, ome, plain, shaped};
+use super::{codec, imagej, nd_tiff, ome, plain, shaped};
 use crate::Error;
 use crate::error::{Fault, malformed, unsupported};
 use crate::metadata::{ImageInfo, Storage, spacing_warnings};
 use crate::source::{Layout, Place, Source};
 use crate::voxels::{ArrayData, SampleType, Voxels};
 
+/// Whether a path names several files that together form images, though it is no TIFF itself.
+pub(crate) fn is_set(path: &Path) -> bool {
+    ome::is_companion(path) || nd_tiff::index_of(path).is_some()
+}
+
 /// Opens a file: its directories and what they form.
 fn open(path: &Path) -> Result<Image, Error> {
+    if let Some(index) = nd_tiff::index_of(path) {
+        return nd_tiff::open(path, &index);
+    }
+    if nd_tiff::has_magic(path) {
+        return nd_tiff::without_index().map_err(|fault| fault.at(path));
+    }
+    if ome::is_companion(path) {
+        return ome::open_companion(path);
+    }
     let file = read_directories(path)?;
     check_maker(&file).map_err(|fault| fault.at(path))?;
     let mut files = vec![file];
@@ -34,12 +48,12 @@ fn open(path: &Path) -> Result<Image, Error> {
     } else {
         ("TIFF", plain::series(&files[0]))
     };
-    Ok(Image { files, format, series })
+    Ok(Image { path: path.to_owned(), files, format, series })
 }
 
-fn check_maker(file: &Directories) -> Result<(), Fault> {
-    let maker = if file.nd_tiff { Some("Micro-Manager NDTiff") } else { file.pages[0].maker };
-    match maker {
+/// Fails where a maker's own tags say what the planes mean.
+pub(crate) fn check_maker(file: &Directories) -> Result<(), Fault> {
+    match file.pages[0].maker {
         Some(maker) => unsupported(
             format!("the TIFF of {maker}, whose axes are recorded in a way of its own"),
             "open it in Fiji and save it as OME-TIFF",
@@ -55,7 +69,7 @@ impl Image {
     }
 
     fn path(&self) -> &Path {
-        &self.files[0].path
+        &self.path
     }
 
     fn series_and_page(&self, series: usize) -> Result<(&Series, &Page), Error> {
@@ -94,13 +108,13 @@ impl Source for Image {
         let stack = series.stack(page, from.channel, from.time).map_err(at)?;
         let planes = &stack.planes[region.start[0]..region.stop()[0]];
         let window = Window::of(region);
-        read_numbers(self, planes, region.shape, Some(stack.sample), window).map_err(at)
+        read_numbers(self, planes, region.shape, Some(stack.sample), &window)
     }
 }
 
 /// A whole array of a TIFF, with the axes that tifffile gives it.
-pub(crate) fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
-    let image = open(path)?;
+pub(crate) fn read_array(image: &Image, series: usize) -> Result<ArrayData, Error> {
+    let path = image.path();
     if series >= image.series.len() {
         return Err(Error::Choice {
             path: path.to_owned(),
@@ -120,7 +134,7 @@ pub(crate) fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error>
     let total: usize = shape.iter().product();
     let folded = [total / (last(1) * last(2)), last(2), last(1)];
     let window = Window { rows: 0..page.height, columns: 0..page.width };
-    let voxels = read_numbers(&image, &planes, folded, None, window).map_err(at)?;
+    let voxels = read_numbers(image, &planes, folded, None, &window)?;
     Ok(ArrayData { axes, shape, voxels })
 }
 
@@ -187,14 +201,17 @@ fn read_numbers(
     planes: &[PlaneAt],
     shape: [usize; 3],
     sample: Option<usize>,
-    window: Window,
-) -> Result<Voxels, Fault> {
-    let Some(first) = planes.first() else { return malformed("the image has no planes") };
-    check_memory(image, planes)?;
-    let stored = image.page(*first).stored()?;
+    window: &Window,
+) -> Result<Voxels, Error> {
+    let at = |fault: Fault| fault.at(image.path());
+    let Some(first) = planes.first() else {
+        return malformed("the image has no planes").map_err(at);
+    };
+    check_memory(image, planes).map_err(at)?;
+    let stored = image.page(*first).stored().map_err(at)?;
     macro_rules! read {
         ($type:ty) => {
-            Volume::new(shape, read_typed::<$type>(image, planes, stored, sample, &window)?).into()
+            Volume::new(shape, read_typed::<$type>(image, planes, stored, sample, window)?).into()
         };
     }
     Ok(match stored.sample_type() {
@@ -215,7 +232,7 @@ fn read_typed<T: Number>(
     stored: Stored,
     sample: Option<usize>,
     window: &Window,
-) -> Result<Vec<T>, Fault> {
+) -> Result<Vec<T>, Error> {
     let page = image.page(planes[0]);
     let pixels = window.rows.len() * window.columns.len();
     let size = pixels * if sample.is_some() { 1 } else { page.samples };
@@ -223,16 +240,19 @@ fn read_typed<T: Number>(
     let work = numbers.par_chunks_mut(size).zip(planes.par_iter().enumerate());
     work.try_for_each(|(target, (index, at))| {
         let (file, page) = (&image.files[at.file], image.page(*at));
-        let mut opened = File::open(&file.path)?;
+        let mut opened =
+            File::open(&file.path).map_err(|source| Error::read(&file.path, source))?;
         let bytes = read_plane(&mut opened, file.length, page, window);
-        let bytes = bytes.map_err(|fault| fault.within(&format!("plane {index}")))?;
+        let place = || if image.files.len() == 1 { index } else { at.page };
+        let bytes =
+            bytes.map_err(|fault| fault.within(&format!("plane {}", place())).at(&file.path))?;
         let (first, step) = match sample {
             None => (0, 1),
             Some(sample) if page.planar => (sample * pixels, 1),
             Some(sample) => (sample, page.samples),
         };
         T::fill(target, &bytes, stored, first, step);
-        Ok::<(), Fault>(())
+        Ok::<(), Error>(())
     })?;
     Ok(numbers)
 }

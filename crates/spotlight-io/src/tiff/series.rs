@@ -1,5 +1,7 @@
 //! [`Series`]: which planes of which files form one array, and what its axes are.
 
+use std::path::PathBuf;
+
 use super::codec;
 use super::directory::Directories;
 use super::page::Page;
@@ -31,10 +33,12 @@ pub(crate) struct PlaneAt {
     pub(crate) page: usize,
 }
 
-/// A TIFF with everything that belongs to it.
+/// A TIFF, or several that form images together.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// The files; the first is the one that was asked for.
+    /// What was asked for: a file, a folder or a pattern of names.
+    pub(crate) path: PathBuf,
+    /// The files; never none.
     pub(crate) files: Vec<Directories>,
     /// The dialect, such as `OME-TIFF`.
     pub(crate) format: &'static str,
@@ -236,6 +240,10 @@ pub(crate) fn add_contiguous(
     Ok(())
 }
 
+/// Bytes that planes may take whatever the length of the file: strips of zeros may be left out.
+/// While a plane is decoded it is held twice, and a strip of it once more.
+const FREE_BYTES: u64 = 16 << 20;
+
 /// Fails where decoding planes would take more memory than the files can stand for.
 pub(crate) fn check_memory(image: &Image, planes: &[PlaneAt]) -> Result<(), Fault> {
     let Some(first) = planes.first() else { return Ok(()) };
@@ -245,7 +253,7 @@ pub(crate) fn check_memory(image: &Image, planes: &[PlaneAt]) -> Result<(), Faul
     let length: u64 = image.files.iter().map(|file| file.length).sum();
     // Packed bits grow when they are unpacked.
     let ratio = codec::largest_ratio(page.compression) * if page.bits < 16 { 8 } else { 1 };
-    let most = length.saturating_mul(ratio).saturating_add(64 << 20);
+    let most = length.saturating_mul(ratio).saturating_add(FREE_BYTES);
     match bytes {
         Some(bytes) if bytes as u64 <= most => Ok(()),
         _ => Err(Fault::Limit(format!(
@@ -255,5 +263,27 @@ pub(crate) fn check_memory(image: &Image, planes: &[PlaneAt]) -> Result<(), Faul
             page.height,
             page.width
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::ByteOrder;
+
+    #[test]
+    fn planes_that_no_file_can_hold_are_refused() {
+        let fits = |side: usize, length: u64| {
+            let page = Page::raw([side, side], 1, 8, ByteOrder::Little);
+            let path = Path::new("a.tif").to_owned();
+            let (order, pages) = (ByteOrder::Little, vec![page]);
+            let file = Directories { path: path.clone(), length, order, big: false, pages };
+            let image = Image { path, files: vec![file], format: "TIFF", series: Vec::new() };
+            check_memory(&image, &[PlaneAt { file: 0, page: 0 }]).is_ok()
+        };
+        assert!(fits(4096, 1) && !fits(4097, 1));
+        assert!(fits(4097, 8193) && fits(1 << 15, 1 << 30));
     }
 }
