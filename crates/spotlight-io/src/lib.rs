@@ -20,9 +20,13 @@ pub mod table;
 pub mod tensorboard;
 mod tiff;
 mod voxels;
+mod zarr;
 
 pub use error::Error;
 pub use image::{Image, OpenStack, inspect, read_array, read_stack};
 pub use metadata::{ByteOrder, ImageInfo, Storage};
 pub use tiff::write::{Compression, OutputChannel, WriteOptions, write_ome_tiff};
 pub use voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};
+pub use zarr::write::{
+    NgffVersion, ZarrChannel, ZarrCompression, ZarrLayout, ZarrOptions, ZarrWriter,
+};

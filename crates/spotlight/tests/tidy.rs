@@ -54,6 +54,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "source",
             "ome_xml",
             "tiff",
+            "zarr",
             "image",
             "table",
             "manifest",
