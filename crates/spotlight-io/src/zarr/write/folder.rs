@@ -80,7 +80,8 @@ impl Folder {
     ) -> Result<Option<Progress>, Error> {
         let (begun, progress) =
             match Progress::open(&self.progress()).map_err(|source| self.explain(source))? {
-                Found::Nothing => return Ok(None),
+                // What a kill while beginning or tidying up has left is of no use.
+                Found::Nothing => return self.clear().map(|()| None),
                 Found::Locked => return Err(self.busy()),
                 Found::Begun(begun, progress) => (begun, progress),
             };

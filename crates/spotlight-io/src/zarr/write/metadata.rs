@@ -91,10 +91,7 @@ pub(super) fn image_attributes(
         return attributes;
     }
     let mut label = Map::new();
-    // Version 0.5 has its version at one place alone, in `ome`.
-    if options.version == NgffVersion::V04 {
-        label.insert("version".into(), options.version.name().into());
-    }
+    label.insert("version".into(), options.version.name().into());
     if let Some(source) = source {
         label.insert("source".into(), json!({ "image": source }));
     }

@@ -10,6 +10,7 @@ mod layout;
 mod level;
 mod metadata;
 mod options;
+mod plan;
 mod progress;
 mod pyramid;
 mod reduce;
