@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p spotlight-io --example write_ome_zarr -- FOLDER`. The voxel of time t, channel
 //! c at (z, y, x) is (1000 t + 300 c + 17 z + 5 y + 3 x) mod 251, a quarter of it where numbers
-//! are real, and 0 outside the first 100 rows and columns in the sparse store.
+//! are real, and 0 outside the first 100 rows and columns in the sparse store. Stopped and
+//! started again, it goes on where it was.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -93,10 +94,17 @@ fn write(
     options: &ZarrOptions,
     cut: Option<usize>,
 ) -> Result<(), Box<dyn Error>> {
-    let writer = ZarrWriter::create(path, layout, options, "formula")?;
+    let writer = match ZarrWriter::resume(path, layout, options, "formula")? {
+        Some(writer) => writer,
+        None if path.exists() => return Ok(()),
+        None => ZarrWriter::create(path, layout, options, "formula")?,
+    };
     for time in 0..layout.times {
         for channel in 0..layout.channels.len() {
             for unit in writer.units() {
+                if writer.is_done(time, channel, unit) {
+                    continue;
+                }
                 let voxels = voxels(layout.sample_type, [time, channel], unit, cut);
                 writer.write_unit(time, channel, unit, &voxels)?;
             }

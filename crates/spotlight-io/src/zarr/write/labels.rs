@@ -37,6 +37,7 @@ impl Parent {
         // Renaming into the image needs the place where it really lies.
         let image = image.canonicalize().map_err(|source| Error::read(image, source))?;
         let (version, attributes) = read_attributes(&image)?;
+        check_version(&image, version, &attributes)?;
         let described = Described::of(&image, &attributes)?;
         described.check(&image, version, layout)?;
         let name = name.to_string_lossy().into_owned();
@@ -177,6 +178,27 @@ impl Described {
             choices: "the image that the labels were made from".to_owned(),
         })
     }
+}
+
+/// Labels must be of the version of their image.
+fn check_version(
+    image: &Path,
+    version: NgffVersion,
+    attributes: &Map<String, Value>,
+) -> Result<(), Error> {
+    let found = match version {
+        NgffVersion::V04 => attributes.get("multiscales").and_then(|all| all[0].get("version")),
+        NgffVersion::V05 => attributes.get("version"),
+    };
+    let found = found.and_then(Value::as_str).unwrap_or("unknown");
+    if found == version.name() {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        path: image.to_owned(),
+        what: format!("writing labels into an OME-Zarr of version {found}"),
+        way_out: "write them as a store of their own".to_owned(),
+    })
 }
 
 /// The version and OME-Zarr's attributes of a store.

@@ -62,7 +62,9 @@ impl Progress {
     pub(super) fn begin(path: &Path, digest: &str) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create_new(true).open(path)?;
-        lock(&file)?;
+        if !lock(&file) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         file.write_all(format!("{digest}\n").as_bytes())?;
         file.sync_all()?;
         sync_folder(path.parent());
@@ -76,7 +78,7 @@ impl Progress {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
-        if !lock(&file)? {
+        if !lock(&file) {
             return Ok(Found::Locked);
         }
         let mut bytes = Vec::new();
@@ -141,14 +143,10 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
     written
 }
 
-/// Whether the file is ours; where the file system knows no locks, it is.
-fn lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+/// Whether no other program holds the file. Network file systems may know no locks; then
+/// nobody can tell, and the file is taken.
+fn lock(file: &File) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
 /// The lines that end, up to the first that is no text.

@@ -12,11 +12,11 @@ use super::*;
 use crate::{Error, SampleType, Voxels};
 
 fn image() -> Voxels {
-    Volume::from_fn([3, 9, 10], |[z, y, x]| (1 + 100 * z + 10 * y + x) as u16).into()
+    Volume::from_fn([3, 9, 8], |[z, y, x]| (1 + 100 * z + 10 * y + x) as u16).into()
 }
 
 fn layout() -> ZarrLayout {
-    ZarrLayout::stack([3, 9, 10], SampleType::U16, &["DNA"], Some([0.5; 3]))
+    ZarrLayout::stack([3, 9, 8], SampleType::U16, &["DNA"], Some([0.5; 3]))
 }
 
 fn options(version: NgffVersion) -> ZarrOptions {
@@ -85,7 +85,7 @@ fn a_writer_dropped_after_any_unit_is_resumed() {
         let expected = undisturbed(&options);
         let folder = tempfile::tempdir().unwrap();
         let units = open(&folder.path().join("a.zarr"), &options).units().len();
-        assert_eq!(units, 8);
+        assert_eq!(units, 4);
         for count in 0..=units {
             let folder = tempfile::tempdir().unwrap();
             let writer = open(&folder.path().join("a.zarr"), &options);
@@ -98,31 +98,29 @@ fn a_writer_dropped_after_any_unit_is_resumed() {
 
 #[test]
 fn progress_cut_off_at_any_byte_is_resumed() {
-    for version in VERSIONS {
-        let options = options(version);
-        let expected = undisturbed(&options);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.zarr");
-        let writer = open(&path, &options);
-        go_on(&writer, usize::MAX);
-        writer.write_lower_levels().unwrap();
-        writer.write_image_metadata().unwrap();
-        writer.progress.mark_complete().unwrap();
-        drop(writer);
-        let work = folder.path().join(".a.zarr.part");
-        let length = fs::metadata(work.join("progress")).unwrap().len();
-        assert!(length > 100);
-        for length in 0..=length {
-            let copied = tempfile::tempdir().unwrap();
-            let copied_work = copied.path().join(".a.zarr.part");
-            copy(&work, &copied_work);
-            let progress = fs::File::options().write(true).open(copied_work.join("progress"));
-            progress.unwrap().set_len(length).unwrap();
-            // What was on the way at the kill.
-            fs::create_dir_all(copied_work.join("new")).unwrap();
-            fs::write(copied_work.join("new/7"), "half a shard").unwrap();
-            check_end(copied.path(), &options, &expected, &format!("{length} bytes"));
-        }
+    let options = options(NgffVersion::V05);
+    let expected = undisturbed(&options);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zarr");
+    let writer = open(&path, &options);
+    go_on(&writer, usize::MAX);
+    writer.write_lower_levels().unwrap();
+    writer.write_image_metadata().unwrap();
+    writer.progress.mark_complete().unwrap();
+    drop(writer);
+    let work = folder.path().join(".a.zarr.part");
+    let length = fs::metadata(work.join("progress")).unwrap().len();
+    assert!(length > 80);
+    for length in 0..=length {
+        let copied = tempfile::tempdir().unwrap();
+        let copied_work = copied.path().join(".a.zarr.part");
+        copy(&work, &copied_work);
+        let progress = fs::File::options().write(true).open(copied_work.join("progress"));
+        progress.unwrap().set_len(length).unwrap();
+        // What was on the way at the kill.
+        fs::create_dir_all(copied_work.join("new")).unwrap();
+        fs::write(copied_work.join("new/7"), "half a shard").unwrap();
+        check_end(copied.path(), &options, &expected, &format!("{length} bytes"));
     }
 }
 
@@ -196,7 +194,7 @@ fn other_content_is_not_mixed_in() {
     let other = message(ZarrWriter::resume(&path, &layout(), &options, "another"));
     assert!(other.contains("other inputs or settings lies in"), "{other}");
     assert!(other.contains(".a.zarr.part; choose the same inputs"), "{other}");
-    let wider = ZarrLayout { shape: [3, 9, 11], ..layout() };
+    let wider = ZarrLayout { shape: [3, 9, 9], ..layout() };
     let other = message(ZarrWriter::resume(&path, &wider, &options, "digest"));
     assert!(other.contains("another shape or other options"), "{other}");
     let smaller = ZarrOptions { compression: ZarrCompression::None, ..options.clone() };

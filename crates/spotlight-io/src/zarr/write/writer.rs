@@ -28,7 +28,9 @@ use crate::voxels::{Voxels, on_volume};
 /// Units may come in any order and from several threads.
 ///
 /// A label image (see [`ZarrOptions::labels`]) with a path of the form `IMAGE/labels/NAME`
-/// becomes one of the label images of the store `IMAGE`, with as many levels as it has.
+/// becomes one of the label images of the store `IMAGE`, with its version and levels.
+///
+/// A unit of n bytes takes about 4 n bytes of memory while it is written, a lower level less.
 ///
 /// # Examples
 ///
