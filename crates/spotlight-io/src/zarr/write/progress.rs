@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use spotlight_image::grid::Region;
 
@@ -146,7 +147,14 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
 /// Whether no other program holds the file. Network file systems may know no locks; then
 /// nobody can tell, and the file is taken.
 fn lock(file: &File) -> bool {
-    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    // A program that was killed may need a moment until its last write is through.
+    for _ in 0..10 {
+        if !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
 }
 
 /// The lines that end, up to the first that is no text.
