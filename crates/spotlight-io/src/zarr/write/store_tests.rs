@@ -368,3 +368,41 @@ fn a_store_with_a_hole_is_not_finished() {
     let layout = layout([2, 2, 2], SampleType::U8);
     drop(ZarrWriter::create(&path, &layout, &options, "digest").unwrap().finish());
 }
+
+#[test]
+fn labels_follow_the_levels_of_an_image_of_another_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.zarr");
+    let labels = ramp([2, 9, 9]);
+    let like = layout(labels.shape, SampleType::U16);
+    let options = ZarrOptions { labels: true, ..ZarrOptions::default() };
+    // Three axes, names of its own for the levels, and a quarter along y and x at once.
+    let describe = |version: &str, coarse: [f64; 3]| {
+        let level = |path: &str, scale: [f64; 3]| {
+            let transform = serde_json::json!({ "type": "scale", "scale": scale });
+            serde_json::json!({ "path": path, "coordinateTransformations": [transform] })
+        };
+        let axes = ["z", "y", "x"].map(|name| serde_json::json!({ "name": name, "type": "space" }));
+        let datasets = [level("s0", [1.0, 0.5, 0.5]), level("s1", coarse)];
+        let multiscales = serde_json::json!([{ "axes": axes, "datasets": datasets }]);
+        let ome = serde_json::json!({ "version": version, "multiscales": multiscales });
+        let group = serde_json::json!({ "zarr_format": 3, "attributes": { "ome": ome } });
+        std::fs::create_dir_all(path.join("s0")).unwrap();
+        std::fs::write(path.join("zarr.json"), group.to_string()).unwrap();
+        std::fs::write(path.join("s0/zarr.json"), r#"{ "shape": [2, 9, 9] }"#).unwrap();
+    };
+    describe("0.5", [1.0, 2.0, 2.0]);
+    write(&path.join("labels/nuclei"), &like, &options, &[labels.clone().into()]).unwrap();
+    let expected = coarser(&labels, [1, 4, 4], true);
+    let found = read::<u16>(&path.join("labels/nuclei"), 1);
+    assert_eq!(found, (vec![1, 1, 2, 3, 3], expected.voxels));
+    assert!(!path.join("labels/nuclei/2").exists());
+    let refused = || {
+        let path = path.join("labels/cells");
+        ZarrWriter::create(&path, &like, &options, "digest").unwrap_err().to_string()
+    };
+    describe("0.5", [1.0, 0.1, 0.1]);
+    assert!(refused().contains("as a store of their own"), "{}", refused());
+    describe("0.6", [1.0, 2.0, 2.0]);
+    assert!(refused().contains("of version 0.6 is not supported"), "{}", refused());
+}
