@@ -30,3 +30,6 @@ pub use metadata::{ByteOrder, ImageInfo, Storage};
 pub use tiff::write::{Compression, OutputChannel, WriteOptions, write_ome_tiff};
 pub use voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};
 pub use zarr::is_address;
+pub use zarr::write::{
+    NgffVersion, ZarrChannel, ZarrCompression, ZarrLayout, ZarrOptions, ZarrWriter,
+};

@@ -4,7 +4,7 @@
 //! what a path holds; [`contents`] lists the images below it (a plate, a well, a file of several
 //! images, labels); [`ome`] and [`axes`] read what the metadata say of an image; [`codecs`] checks how
 //! its chunks are encoded and [`array`] reads boxes of them; [`read`] gives all this the face of a
-//! [`Source`](crate::source::Source).
+//! [`Source`](crate::source::Source). [`write`](mod@write) makes stores.
 //!
 //! Chunks are decoded by the crate `zarrs`. Nothing is handed to it that was not checked: sizes,
 //! types and codecs before an array is opened, lengths and claims of chunks when they are fetched.
@@ -24,6 +24,7 @@ mod store;
 mod web;
 #[cfg(test)]
 mod web_tests;
+pub(crate) mod write;
 
 use std::path::Path;
 

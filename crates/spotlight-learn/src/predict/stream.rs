@@ -27,6 +27,12 @@ use crate::prepare::model_shape;
 
 /// A stack that is read box by box.
 pub trait SignalSource: Sync {
+    /// How errors name it.
+    fn name(&self) -> &str;
+
+    /// Voxel size in µm along (z, y, x), where it is known.
+    fn spacing_um(&self) -> Option<[f64; 3]>;
+
     /// Number of voxels along (z, y, x).
     fn shape(&self) -> Shape;
 
@@ -103,13 +109,12 @@ impl Predictor {
         engine: &Engine,
         source: &dyn SignalSource,
         sink: &mut dyn StainSink,
-        spacing_um: Option<[f64; 3]>,
-        name: &str,
         options: &PredictOptions,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<usize, Error> {
         assert!(options.fit != Fit::Crop, "a stack is stained in boxes without cropping");
         let ranges = self.ranges(options)?;
+        let (name, spacing_um) = (source.name(), source.spacing_um());
         let network = &self.model.network;
         let input = source.shape();
         if input.contains(&0) {

@@ -6,9 +6,17 @@ use crate::fnet::{Fnet, FnetOptions};
 use crate::model_file::{Model, ModelManifest};
 
 /// Stacks in memory that are read as if they were not.
-struct Stacks(Vec<Volume<f32>>);
+struct Stacks(Vec<Volume<f32>>, Option<[f64; 3]>);
 
 impl SignalSource for Stacks {
+    fn name(&self) -> &str {
+        "a.tif"
+    }
+
+    fn spacing_um(&self) -> Option<[f64; 3]> {
+        self.1
+    }
+
     fn shape(&self) -> Shape {
         self.0[0].shape
     }
