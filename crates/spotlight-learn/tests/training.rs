@@ -256,11 +256,13 @@ fn a_trained_model_stains_by_its_file_alone() {
         let stain = |predictor: &Predictor| {
             let progress = &mut |_, _| {};
             let (signal, spacing_um) = (signal.clone(), Some([0.29; 3]));
-            predictor.predict(&engine(2), signal, spacing_um, "balls", &options, progress).unwrap()
+            predictor
+                .predict(&engine(2), vec![signal], spacing_um, "balls", &options, progress)
+                .unwrap()
         };
         let stain_of_file = stain(&predictor);
-        assert_eq!(stain_of_file.volume, stain(&Predictor { model }).volume);
-        let least = stain_of_file.volume.voxels.iter().copied().fold(f32::INFINITY, f32::min);
+        assert_eq!(stain_of_file.channels[0], stain(&Predictor { model }).channels[0]);
+        let least = stain_of_file.channels[0].voxels.iter().copied().fold(f32::INFINITY, f32::min);
         assert!(clip.is_none() || least >= 0.0, "{least}");
     }
 }

@@ -78,31 +78,18 @@ fn predictor(channels: [usize; 2], resample: bool) -> Predictor {
 fn stacks(shape: Shape, channels: usize) -> Stacks {
     let voxel =
         |c: usize| move |[z, y, x]: [usize; 3]| ((z * 31 + y * (17 + c) + x * 7) % 23) as f32;
-    Stacks((0..channels).map(|c| Volume::from_fn(shape, voxel(c))).collect())
+    Stacks((0..channels).map(|c| Volume::from_fn(shape, voxel(c))).collect(), None)
 }
 
 fn sink(shape: Shape, channels: usize, unit: Shape, left: usize) -> Parts {
     Parts { unit, stain: vec![Volume::filled(shape, f32::NAN); channels], done: vec![], left }
 }
 
-fn least_memory(
-    predictor: &Predictor,
-    source: &Stacks,
-    spacing_um: Option<[f64; 3]>,
-    unit: Shape,
-) -> u64 {
+fn least_memory(predictor: &Predictor, source: &Stacks, unit: Shape) -> u64 {
     let engine = Engine::new(&EngineOptions::default()).unwrap();
     let options = PredictOptions { memory_bytes: 0, ..PredictOptions::default() };
     let mut sink = sink(source.shape(), 2, unit, 0);
-    let refused = predictor.predict_boxes(
-        &engine,
-        source,
-        &mut sink,
-        spacing_um,
-        "a",
-        &options,
-        &mut |_, _| {},
-    );
+    let refused = predictor.predict_boxes(&engine, source, &mut sink, &options, &mut |_, _| {});
     match refused {
         Err(Error::Memory { needed, .. }) => needed,
         other => panic!("{other:?}"),
@@ -112,7 +99,7 @@ fn least_memory(
 #[track_caller]
 fn check(channels: [usize; 2], shape: Shape, spacing_um: Option<[f64; 3]>, grid: OutputGrid) {
     let predictor = predictor(channels, spacing_um.is_some());
-    let source = stacks(shape, channels[0]);
+    let source = Stacks(stacks(shape, channels[0]).0, spacing_um);
     let engine = Engine::new(&EngineOptions::default()).unwrap();
     let mut options = PredictOptions { grid, ..PredictOptions::default() };
     let whole = predictor
@@ -120,24 +107,16 @@ fn check(channels: [usize; 2], shape: Shape, spacing_um: Option<[f64; 3]>, grid:
         .unwrap();
     let found = predictor.stain_grid(shape, spacing_um, "a", &options).unwrap();
     assert_eq!((found.shape, found.spacing_um), (whole.channels[0].shape, whole.spacing_um));
-    let least = least_memory(&predictor, &source, spacing_um, [4, 16, 8]);
+    let least = least_memory(&predictor, &source, [4, 16, 8]);
     for memory_bytes in [least, least + least / 50, 4 << 30] {
         options.memory_bytes = memory_bytes;
         let mut sink = sink(found.shape, channels[1], [4, 16, 8], usize::MAX);
         let mut told = (0, 0);
         predictor
-            .predict_boxes(
-                &engine,
-                &source,
-                &mut sink,
-                spacing_um,
-                "a",
-                &options,
-                &mut |done, of| {
-                    assert!(done >= told.0 && done <= of);
-                    told = (done, of);
-                },
-            )
+            .predict_boxes(&engine, &source, &mut sink, &options, &mut |done, of| {
+                assert!(done >= told.0 && done <= of);
+                told = (done, of);
+            })
             .unwrap();
         for (stain, whole) in sink.stain.iter().zip(&whole.channels) {
             let extremes = whole
@@ -174,10 +153,10 @@ fn what_is_done_is_not_done_again_and_comes_out_the_same() {
     let predictor = predictor([1, 1], false);
     let source = stacks([9, 40, 40], 1);
     let engine = Engine::new(&EngineOptions::default()).unwrap();
-    let memory_bytes = least_memory(&predictor, &source, None, [4, 8, 16]);
+    let memory_bytes = least_memory(&predictor, &source, [4, 8, 16]);
     let options = PredictOptions { memory_bytes, ..PredictOptions::default() };
     let run = |sink: &mut Parts| {
-        predictor.predict_boxes(&engine, &source, sink, None, "a", &options, &mut |_, _| {})
+        predictor.predict_boxes(&engine, &source, sink, &options, &mut |_, _| {})
     };
     let mut whole = sink([9, 40, 40], 1, [4, 8, 16], usize::MAX);
     run(&mut whole).unwrap();
@@ -198,14 +177,12 @@ fn empty_places_are_computed_once_and_as_any_other() {
         let offset = stack.offset([3, 50, 40 + x]);
         stack.voxels[offset] = 100.0 + x as f32;
     }
-    let source = Stacks(vec![stack.clone()]);
+    let source = Stacks(vec![stack.clone()], None);
     let engine = Engine::new(&EngineOptions::default()).unwrap();
-    let memory_bytes = least_memory(&predictor, &source, None, [8, 8, 8]);
+    let memory_bytes = least_memory(&predictor, &source, [8, 8, 8]);
     let options = PredictOptions { memory_bytes, ..PredictOptions::default() };
     let mut sink = sink(shape, 1, [8, 8, 8], usize::MAX);
-    predictor
-        .predict_boxes(&engine, &source, &mut sink, None, "a", &options, &mut |_, _| {})
-        .unwrap();
+    predictor.predict_boxes(&engine, &source, &mut sink, &options, &mut |_, _| {}).unwrap();
     let whole = predictor.predict(
         &engine,
         vec![stack],
@@ -228,16 +205,9 @@ fn unfit_stacks_are_refused_as_in_memory() {
     let refusal = |stack: Volume<f32>| {
         let (shape, options) = (stack.shape, PredictOptions::default());
         let mut sink = sink(shape, 1, [4, 8, 8], usize::MAX);
-        let source = Stacks(vec![stack]);
-        let refused = predictor.predict_boxes(
-            &engine,
-            &source,
-            &mut sink,
-            None,
-            "a.tif",
-            &options,
-            &mut |_, _| {},
-        );
+        let source = Stacks(vec![stack], None);
+        let refused =
+            predictor.predict_boxes(&engine, &source, &mut sink, &options, &mut |_, _| {});
         refused.unwrap_err().to_string()
     };
     assert!(refusal(Volume::filled([3, 4, 5], 2.0)).contains("every voxel of the signal is 2"));
