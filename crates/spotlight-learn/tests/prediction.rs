@@ -182,7 +182,7 @@ fn every_fit_covers_the_stack() {
         let stain =
             predict(&predictor, &stack, &PredictOptions { fit, ..PredictOptions::default() });
         assert_eq!(stain.channels[0].shape, [9, 14, 21]);
-        stain.channels[0]
+        stain.channels[0].clone()
     });
     // F-net's crop: 8 × 12 × 20 from (0, 1, 0); what is cropped away is 0.
     assert_eq!(stains[2].at([8, 5, 5]), 0.0);
@@ -194,6 +194,7 @@ fn every_fit_covers_the_stack() {
     let fits = [Fit::Mirror, Fit::Zero, Fit::Crop].map(|fit| {
         predict(&predictor, &small, &PredictOptions { fit, ..PredictOptions::default() }).channels
             [0]
+        .clone()
     });
     assert!(fits[0] == fits[1] && fits[1] == fits[2]);
 }
@@ -229,7 +230,7 @@ fn the_stain_comes_back_on_the_grid_of_the_input() {
 #[test]
 fn the_network_sees_the_standardised_stack() {
     let (predictor, stack) = (predictor(2, 1), stack([4, 6, 8]));
-    let stain = predict(&predictor, &stack, &PredictOptions::default()).channels[0];
+    let stain = predict(&predictor, &stack, &PredictOptions::default()).channels[0].clone();
     let signal = prepare_signal(stack.clone(), None, None, "a").unwrap();
     let input = Tensor::from_planar(1, 1, [4, 6, 8], &signal.voxels);
     assert_eq!(stain.voxels, predictor.model.network.forward_eval(&engine(), &input).to_planar());
@@ -242,10 +243,10 @@ fn the_network_sees_the_standardised_stack() {
 fn spotlight_is_clipped_and_intensities_are_those_of_the_training_set() {
     let mut predictor = predictor(2, 1);
     let stack = stack([6, 12, 12]);
-    let free = predict(&predictor, &stack, &PredictOptions::default()).channels[0];
+    let free = predict(&predictor, &stack, &PredictOptions::default()).channels[0].clone();
     let least = 0.5 * (free.voxels[0] + free.voxels[400]);
     predictor.model.manifest.output_clip_min = Some(f64::from(least));
-    let clipped = predict(&predictor, &stack, &PredictOptions::default()).channels[0];
+    let clipped = predict(&predictor, &stack, &PredictOptions::default()).channels[0].clone();
     assert_eq!(clipped, free.map(|voxel| voxel.max(least)));
     assert_ne!(clipped, free);
     let options = PredictOptions { clip: false, ..PredictOptions::default() };
