@@ -220,7 +220,7 @@ fn prediction_in_tiles(options: &FnetOptions, memory_bytes: u64) -> Run {
     let options = PredictOptions { memory_bytes, resample: false, ..PredictOptions::default() };
     Box::new(move |engine| {
         let stain =
-            predictor.predict(engine, stack.clone(), None, "stack", &options, &mut |_, _| {});
+            predictor.predict(engine, vec![stack.clone()], None, "stack", &options, &mut |_, _| {});
         stain.map(|stain| drop(black_box(stain))).map_err(|error| error.to_string())
     })
 }
