@@ -255,7 +255,7 @@ fn spotlight_is_clipped_and_intensities_are_those_of_the_training_set() {
     let options = PredictOptions { intensities: Intensities::Training, ..options };
     let raw = &predict(&predictor, &stack, &options).channels[0];
     // (-1, 7) becomes (100, 900).
-    assert!(difference(&raw, &free.map(|voxel| (voxel + 1.0) * 100.0 + 100.0)) < 1e-3);
+    assert!(difference(raw, &free.map(|voxel| (voxel + 1.0) * 100.0 + 100.0)) < 1e-3);
 }
 
 #[track_caller]
