@@ -61,7 +61,8 @@ pub struct InputFile {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// SHA-256 of its content, hexadecimal.
+    /// SHA-256 of its content, hexadecimal; of a folder, of the names and sizes of its files and
+    /// of their metadata; of a web address or a pattern of files, of its name.
     pub sha256: String,
 }
 
@@ -117,6 +118,14 @@ pub fn input_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<Vec<
 }
 
 fn input_file(path: &Path) -> std::io::Result<InputFile> {
+    if path.is_dir() {
+        return input_store(path);
+    }
+    if spotlight_io::is_address(path) || !path.exists() && path.to_string_lossy().contains('{') {
+        // An address, or a pattern of files: known by its name.
+        let sha256 = hexadecimal(&Sha256::digest(path.to_string_lossy().as_bytes()));
+        return Ok(InputFile { path: path.to_owned(), bytes: 0, sha256 });
+    }
     let mut file = std::fs::File::open(path)?;
     let (mut digest, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
@@ -127,6 +136,36 @@ fn input_file(path: &Path) -> std::io::Result<InputFile> {
         }
         digest.update(&buffer[..read]);
         bytes += read as u64;
+    }
+    Ok(InputFile { path: path.to_owned(), bytes, sha256: hexadecimal(&digest.finalize()) })
+}
+
+/// Largest file of a store that is metadata, not voxels.
+const METADATA_BYTES: u64 = 1 << 20;
+
+/// A folder of many files, such as a Zarr store: known by the names and sizes of its files and by
+/// what the small ones hold, as it may be too large to be read for that alone.
+fn input_store(path: &Path) -> std::io::Result<InputFile> {
+    let (mut digest, mut bytes) = (Sha256::new(), 0);
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let mut entries = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let (file, metadata) = (entry.path(), entry.metadata()?);
+            let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
+            if metadata.is_dir() {
+                folders.push(file);
+                continue;
+            }
+            bytes += metadata.len();
+            digest.update(format!("{name}\n{}\n", metadata.len()));
+            let is_json = name.ends_with(".json")
+                || name.rsplit('/').next().is_some_and(|name| name.starts_with(".z"));
+            if is_json && metadata.len() <= METADATA_BYTES {
+                digest.update(std::fs::read(&file)?);
+            }
+        }
     }
     Ok(InputFile { path: path.to_owned(), bytes, sha256: hexadecimal(&digest.finalize()) })
 }
@@ -144,6 +183,12 @@ pub fn peak_memory_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(1024 * kib)
+}
+
+/// SHA-256 of a text, hexadecimal.
+#[must_use]
+pub fn digest_of(text: &str) -> String {
+    hexadecimal(&Sha256::digest(text.as_bytes()))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
@@ -210,5 +255,23 @@ mod tests {
         // FIPS 180-2, appendix B.1.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(files[0].sha256, expected);
+    }
+
+    #[test]
+    fn a_store_is_known_by_its_files_and_their_metadata() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("a.zarr");
+        std::fs::create_dir_all(store.join("0/c")).unwrap();
+        std::fs::write(store.join("zarr.json"), "{}").unwrap();
+        std::fs::write(store.join("0/c/0"), "voxels").unwrap();
+        let known = || input_file(&store).unwrap();
+        let before = known();
+        assert_eq!(before.bytes, 8);
+        assert_eq!(known(), before);
+        std::fs::write(store.join("zarr.json"), "[]").unwrap();
+        assert_ne!(known().sha256, before.sha256);
+        std::fs::write(store.join("zarr.json"), "{}").unwrap();
+        std::fs::write(store.join("0/c/1"), "voxels").unwrap();
+        assert_ne!(known().sha256, before.sha256);
     }
 }

@@ -25,7 +25,7 @@ use spotlight_image::{Shape, Volume};
 
 use crate::error::Error;
 use crate::model_file::{Model, Ranges};
-use crate::prepare::prepare_signal;
+use crate::prepare::{model_shape, prepare_signal};
 
 pub use fit::Fit;
 pub use memory::fixed_bytes;
@@ -200,6 +200,23 @@ impl Predictor {
         let shape = channels[0].shape;
         let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, shape));
         Ok(Prediction { channels, spacing_um, tiles: plan.up.count() })
+    }
+
+    /// Whether a stack of this shape can be stained by [`Predictor::predict`] with the memory of the
+    /// options.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot, or its voxel size is needed and not known.
+    pub fn check_memory(
+        &self,
+        input: Shape,
+        spacing_um: Option<[f64; 3]>,
+        name: &str,
+        options: &PredictOptions,
+    ) -> Result<(), Error> {
+        let model = model_shape(input, spacing_um, self.to_um(options), name)?;
+        self.plan(input, model, options, name).map(drop)
     }
 
     /// The voxel size to which stacks are zoomed, where they are.

@@ -13,11 +13,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use anyhow::Result;
-use spotlight_io::{Selection, Voxels, read_stack};
+use spotlight_io::{Image, Selection, Voxels};
 use spotlight_learn::predict::Prediction;
 
 use super::Stainer;
 use super::output::write_stain;
+use crate::cli::failure;
 use crate::cli::jobs::Job;
 use crate::cli::stacks::missing_spacing;
 use crate::record::{Started, input_files};
@@ -115,11 +116,24 @@ fn write_all(jobs: &[Job], stainer: &Stainer<'_>, stains: &Receiver<Stained>) ->
 /// Reads the stack of a job, with its voxel size.
 fn read(job: &Job, stainer: &Stainer<'_>) -> Result<Read> {
     let started = Started::now();
-    let selection = Selection { channel: job.channel.clone(), ..Selection::default() };
-    let stack = read_stack(&job.input, &selection)?;
-    let spacing_um = stainer.spacing_um.or(stack.spacing_um);
+    let selection = Selection {
+        channel: job.channel.clone(),
+        time: stainer.time.unwrap_or(0),
+        series: stainer.series,
+    };
+    let stack = Image::open(&job.input)?.stack(&selection)?;
+    if stack.times() > 1 && stainer.time.is_none() {
+        return Err(failure(
+            format!("{} has {} time points", job.input.display(), stack.times()),
+            "write all of them to a store with --format ome-zarr, or choose one with --time",
+        ));
+    }
+    let spacing_um = stainer.spacing_um.or(stack.spacing_um());
     if stainer.predictor.model.manifest.prepare.resample && spacing_um.is_none() {
         return Err(missing_spacing(&job.input));
     }
-    Ok(Read { started, voxels: stack.voxels, spacing_um })
+    // Before it is read: a stack may be larger than all memory.
+    let name = job.input.display().to_string();
+    stainer.predictor.check_memory(stack.shape(), spacing_um, &name, stainer.settings)?;
+    Ok(Read { started, voxels: stack.read_whole()?.voxels, spacing_um })
 }

@@ -2,6 +2,7 @@
 
 mod conveyor;
 mod output;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,8 @@ use spotlight_io::Channel;
 use spotlight_io::manifest::Split;
 use spotlight_learn::predict::{OutputGrid, PredictOptions, Predictor};
 
-use crate::cli::jobs::{self, Request, Role};
-use crate::cli::{Context, values};
+use crate::cli::jobs::{self, Job, Request, Role};
+use crate::cli::{Context, values, wrong_use};
 use crate::progress::Progress;
 
 pub use output::write;
@@ -23,7 +24,9 @@ Examples:
   spotlight predict run/model.safetensors stack.tif -o stained.ome.tif
   spotlight predict run 'plate/*.tif' -o stained/ --channel brightfield
   spotlight predict run stack.tif -o stained/ --spacing 0.29,0.108,0.108
-  spotlight predict run --manifest manifest.csv --split test -o stained/";
+  spotlight predict run --manifest manifest.csv --split test -o stained/
+  spotlight predict run large.ome.zarr -o stained.ome.zarr --memory 8GiB
+  spotlight predict run large.ome.zarr -o stained.ome.zarr --memory 8GiB --resume";
 
 /// The options of `spotlight predict`.
 #[derive(Debug, Args)]
@@ -35,7 +38,7 @@ pub struct Options {
     /// Transmitted-light stacks; patterns with * and ? are understood
     #[arg(value_name = "INPUT", required_unless_present = "manifest")]
     pub inputs: Vec<PathBuf>,
-    /// Folder for the stained stacks, or a .tif file for one input
+    /// Folder for the stained stacks; for one input, a .tif file or a .zarr store
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
     /// Stain the signals listed in this manifest
@@ -50,6 +53,16 @@ pub struct Options {
     /// Voxel size of the inputs in µm along z, y, x, in place of what the files say
     #[arg(long, value_name = "Z,Y,X", value_parser = values::spacing_um)]
     pub spacing: Option<[f64; 3]>,
+    /// How stains are written: ome-tiff (in a folder, where nothing else is said) or ome-zarr, for
+    /// stacks of any size
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<OutputFormat>,
+    /// Image of an input that holds several, by number from 0
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub series: usize,
+    /// Only this time point, by number from 0; all are stained where the stain is a store
+    #[arg(long, value_name = "N")]
+    pub time: Option<usize>,
     /// Write at the voxel size of the model, not of the input
     #[arg(long)]
     pub keep_model_spacing: bool,
@@ -59,6 +72,19 @@ pub struct Options {
     /// Replace files that exist
     #[arg(long)]
     pub overwrite: bool,
+    /// Go on with stores that were begun with the same inputs and settings, and leave those alone
+    /// that are finished
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+}
+
+/// How a stain is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// One file.
+    OmeTiff,
+    /// A folder of chunks, which is written box by box and can be resumed.
+    OmeZarr,
 }
 
 /// Runs `spotlight predict`.
@@ -76,11 +102,18 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         split: options.split,
         role: Role::Signal,
         output: &options.output,
-        overwrite: options.overwrite,
+        overwrite: options.overwrite || options.resume,
     })?;
+    let jobs = named(jobs, options.format);
+    if let (true, Some(job)) = (options.resume, jobs.iter().find(|job| !store::is_store(job))) {
+        return Err(wrong_use(
+            format!("{} is one file, which is written in one go", job.output.display()),
+            "leave out --resume, or write stores with --format ome-zarr",
+        ));
+    }
     let predictor = Predictor::read(&model)?;
     let engine = context.engine()?;
-    jobs::prepare_folders(&jobs, options.overwrite)?;
+    jobs::prepare_folders(&jobs, options.overwrite || options.resume)?;
 
     const STEPS: u64 = 1000;
     let mut progress = Progress::new(context, "predict", STEPS * jobs.len() as u64);
@@ -99,12 +132,34 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         model: &model,
         settings: &settings,
         spacing_um: options.spacing,
+        series: options.series,
+        time: options.time,
         overwrite: options.overwrite,
+        resume: options.resume,
     };
-    conveyor::stain_all(&jobs, &stainer, &mut tell)?;
+    let (stores, files): (Vec<_>, Vec<_>) =
+        jobs.iter().enumerate().partition(|(_, job)| store::is_store(job));
+    let mut told = |at: usize, part: f64| tell(files[at].0, part);
+    let of_files: Vec<Job> = files.iter().map(|(_, job)| (*job).clone()).collect();
+    conveyor::stain_all(&of_files, &stainer, &mut told)?;
+    for (index, job) in stores {
+        store::stain(job, &stainer, &mut |part| tell(index, part))?;
+    }
     drop(progress);
     let outputs = jobs.iter().map(|job| format!("{}\n", job.output.display()));
     context.print(&outputs.collect::<String>())
+}
+
+/// The jobs with outputs whose names say how they are written.
+fn named(mut jobs: Vec<Job>, format: Option<OutputFormat>) -> Vec<Job> {
+    if format == Some(OutputFormat::OmeZarr) {
+        for job in jobs.iter_mut().filter(|job| !store::is_store(job)) {
+            let name = job.output.to_string_lossy().into_owned();
+            let stem = name.strip_suffix(".ome.tif").unwrap_or(&name);
+            job.output = PathBuf::from(format!("{stem}.ome.zarr"));
+        }
+    }
+    jobs
 }
 
 /// What all stacks of a run have in common.
@@ -117,5 +172,8 @@ struct Stainer<'a> {
     settings: &'a PredictOptions,
     /// Voxel size in place of what the files say.
     spacing_um: Option<[f64; 3]>,
+    series: usize,
+    time: Option<usize>,
     overwrite: bool,
+    resume: bool,
 }

@@ -11,7 +11,7 @@ use spotlight_learn::predict::{Prediction, Predictor};
 use super::Stainer;
 use super::conveyor::Stained;
 use crate::cli::jobs::Job;
-use crate::record::{InputFile, input_files, peak_memory_bytes, record_path};
+use crate::record::{InputFile, Started, input_files, peak_memory_bytes, record_path};
 
 /// Writes a stain and its record; `model` is the file of the model as the record names it.
 pub(super) fn write_stain(
@@ -24,19 +24,33 @@ pub(super) fn write_stain(
     let (tiles, output_spacing_um) = (prediction.tiles, prediction.spacing_um);
     write(stainer.predictor, prediction, &job.output, stainer.overwrite)?;
 
-    let engine = stainer.engine;
-    let mut record = started.record(engine);
-    record.inputs = [model, &input_files([job.input.as_path()])?].concat();
-    record.outputs = job.output.file_name().map(PathBuf::from).into_iter().collect();
-    record.details = json!({
-        "channel": job.channel.as_ref().map(ToString::to_string),
+    let inputs = [model, &input_files([job.input.as_path()])?].concat();
+    let details = json!({
         "input_spacing_um": input_spacing_um,
         "output_spacing_um": output_spacing_um,
         "tiles": tiles,
         "prediction_seconds": (seconds * 1e3).round() / 1e3,
-        "peak_memory_bytes": peak_memory_bytes(),
-        "options": stainer.settings,
     });
+    write_record(job, started, inputs, details, stainer)
+}
+
+/// Writes the record of a stain; `details` are what is particular to how it was made.
+pub(super) fn write_record(
+    job: &Job,
+    started: Started,
+    inputs: Vec<InputFile>,
+    mut details: serde_json::Value,
+    stainer: &Stainer<'_>,
+) -> Result<()> {
+    let mut record = started.record(stainer.engine);
+    record.inputs = inputs;
+    record.outputs = job.output.file_name().map(PathBuf::from).into_iter().collect();
+    details["channel"] = json!(job.channel.as_ref().map(ToString::to_string));
+    details["series"] = json!(stainer.series);
+    details["time"] = json!(stainer.time);
+    details["peak_memory_bytes"] = json!(peak_memory_bytes());
+    details["options"] = json!(stainer.settings);
+    record.details = details;
     record.write(&record_path(&job.output), true)
 }
 
