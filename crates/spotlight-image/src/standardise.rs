@@ -8,7 +8,8 @@
 
 use rayon::prelude::*;
 
-use crate::{Volume, reduce::sums, voxel::Voxel};
+use crate::reduce::{RunningSums, sums};
+use crate::{Volume, voxel::Voxel};
 
 /// The middle planes that [`moments_around_centre`] looks at, as in F-net.
 const CENTRE_PLANES: usize = 32;
@@ -60,6 +61,82 @@ pub fn moments_around_centre<T: Voxel>(volume: &Volume<T>) -> Moments {
     moments_of(&volume.voxels[first * plane..(first + count) * plane])
 }
 
+/// [`moments`] of a stack that comes part by part; the same to the last bit.
+///
+/// The parts come twice, each time in raster order: first to [`RunningMoments::add`], then to
+/// [`RunningDeviations::add`].
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::Volume;
+/// use spotlight_image::standardise::{RunningMoments, moments};
+///
+/// let stack = Volume::from_fn([6, 5, 4], |[z, y, x]| ((z * y + x) % 7) as f32);
+/// let parts = stack.voxels.chunks(20);
+/// let mut running = RunningMoments::default();
+/// parts.clone().for_each(|part| running.add(part));
+/// let mut running = running.mean().unwrap();
+/// parts.for_each(|part| running.add(part));
+/// assert_eq!(running.finish(), moments(&stack));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RunningMoments {
+    origin: Option<f64>,
+    sum: RunningSums<1>,
+    count: u64,
+}
+
+impl Default for RunningMoments {
+    fn default() -> Self {
+        Self { origin: None, sum: RunningSums::new(), count: 0 }
+    }
+}
+
+impl RunningMoments {
+    /// Adds the next voxels.
+    pub fn add(&mut self, voxels: &[f32]) {
+        let Some(first) = voxels.first() else { return };
+        let origin = *self.origin.get_or_insert(f64::from(*first));
+        self.sum.add(voxels.len(), |[sum], i| *sum += f64::from(voxels[i]) - origin);
+        self.count += voxels.len() as u64;
+    }
+
+    /// The mean, about which the same voxels are to be added again; none of no voxels.
+    #[must_use]
+    pub fn mean(self) -> Option<RunningDeviations> {
+        let (origin, count) = (self.origin?, self.count as f64);
+        let [sum] = self.sum.finish();
+        Some(RunningDeviations { origin, shift: sum / count, count, squares: RunningSums::new() })
+    }
+}
+
+/// The second half of [`RunningMoments`].
+#[derive(Clone, Debug)]
+pub struct RunningDeviations {
+    origin: f64,
+    shift: f64,
+    count: f64,
+    squares: RunningSums<1>,
+}
+
+impl RunningDeviations {
+    /// Adds the next voxels, again from the first on.
+    pub fn add(&mut self, voxels: &[f32]) {
+        let (origin, shift) = (self.origin, self.shift);
+        self.squares.add(voxels.len(), |[squares], i| {
+            *squares += (f64::from(voxels[i]) - origin - shift).powi(2);
+        });
+    }
+
+    /// Mean and standard deviation.
+    #[must_use]
+    pub fn finish(self) -> Moments {
+        let [squares] = self.squares.finish();
+        Moments { mean: self.origin + self.shift, std: (squares / self.count).sqrt() }
+    }
+}
+
 /// Every voxel as `(voxel - centre) / scale`.
 ///
 /// # Panics
@@ -107,6 +184,22 @@ mod tests {
     fn equal_voxels_have_no_deviation() {
         let found = moments(&Volume::filled([3, 50, 999], 0.1_f32));
         assert_eq!(found, Moments { mean: f64::from(0.1_f32), std: 0.0 });
+    }
+
+    #[test]
+    fn parts_have_the_moments_of_the_whole() {
+        let stack = Volume::from_fn([7, 131, 217], |[z, y, x]| {
+            60_000.0 + ((z * 7919 + y * y * 31 + x * x * x) % 1009) as f32 * 0.37
+        });
+        for planes in [1, 3, 7] {
+            let parts = stack.voxels.chunks(planes * 131 * 217);
+            let mut running = RunningMoments::default();
+            parts.clone().for_each(|part| running.add(part));
+            let mut running = running.mean().unwrap();
+            parts.for_each(|part| running.add(part));
+            assert_eq!(running.finish(), moments(&stack));
+        }
+        assert!(RunningMoments::default().mean().is_none());
     }
 
     #[test]
