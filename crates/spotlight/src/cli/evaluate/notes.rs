@@ -114,7 +114,9 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         ("FRC: no curve falls through its threshold", count_undefined(RINGS, &square)),
         (
             "FSC: no curve falls through its threshold",
-            count_undefined(RINGS + 1, &|row| findings.shells && row.spacing_um.is_some()),
+            count_undefined(RINGS + 1, &|row| {
+                findings.shells && row.spacing_um.is_some() && row.shells_need.is_none()
+            }),
         ),
     ];
     let mut notes: Vec<String> = causes
@@ -122,6 +124,14 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         .filter(|(_, count)| *count > 0)
         .map(|(cause, count)| format!("{cause}: - in {count} of {all} predictions."))
         .collect();
+    if let Some(bytes) = rows.iter().filter_map(|row| row.shells_need).max() {
+        let without = count(&|row| row.shells_need.is_some());
+        let amount = bytes.div_ceil(1 << 20);
+        notes.push(format!(
+            "FSC: left out in {without} of {all} predictions, for want of memory: it needs up to \
+             {bytes} bytes (--memory {amount}MiB)."
+        ));
+    }
     let planes: usize = rows.iter().map(|row| row.shape[0]).sum();
     for region in [Region::Whole, Region::Foreground] {
         let of_region = findings.pixels.iter().filter(|scores| scores.region == region);
