@@ -66,7 +66,7 @@ pub fn threshold_of_parts<E>(
     recipe: OtsuRecipe,
     mut read: impl FnMut(Region) -> Result<Volume<f32>, E>,
 ) -> Result<f64, E> {
-    let mut for_each = |see: &mut dyn FnMut(&[f32])| {
+    let mut for_each = |see: SeePart| {
         for part in parts {
             let around = grown(*part, halo(recipe), shape);
             let read = read(around)?;
@@ -100,11 +100,14 @@ pub fn threshold_of_parts<E>(
     Ok(best_split(&histogram))
 }
 
+/// What is shown the voxels of every part.
+type SeePart<'a> = &'a mut dyn FnMut(&[f32]);
+
 /// The grey levels that occur, as of a whole stack.
 fn levels<E>(
     low: f64,
     high: f64,
-    for_each: &mut dyn FnMut(&mut dyn FnMut(&[f32])) -> Result<(), E>,
+    for_each: &mut dyn FnMut(SeePart) -> Result<(), E>,
 ) -> Result<Vec<Bin>, E> {
     let whole = |voxels: &[f32]| {
         assert!(voxels.iter().all(|v| v.fract() == 0.0), "grey levels must be whole numbers");
