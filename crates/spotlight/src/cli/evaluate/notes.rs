@@ -124,14 +124,7 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         .filter(|(_, count)| *count > 0)
         .map(|(cause, count)| format!("{cause}: - in {count} of {all} predictions."))
         .collect();
-    if let Some(bytes) = rows.iter().filter_map(|row| row.shells_need).max() {
-        let without = count(&|row| row.shells_need.is_some());
-        let amount = bytes.div_ceil(1 << 20);
-        notes.push(format!(
-            "FSC: left out in {without} of {all} predictions, for want of memory: it needs up to \
-             {bytes} bytes (--memory {amount}MiB)."
-        ));
-    }
+    notes.extend(shells_note(&rows));
     let planes: usize = rows.iter().map(|row| row.shape[0]).sum();
     for region in [Region::Whole, Region::Foreground] {
         let of_region = findings.pixels.iter().filter(|scores| scores.region == region);
@@ -144,4 +137,17 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         }
     }
     notes
+}
+
+/// In how many predictions the resolution by shells does not fit into memory, and what would do.
+fn shells_note(rows: &[&PixelScores]) -> Option<String> {
+    let needs: Vec<u64> = rows.iter().filter_map(|row| row.shells_need).collect();
+    let bytes = *needs.iter().max()?;
+    Some(format!(
+        "FSC: left out in {} of {} predictions, for want of memory: it needs up to {bytes} bytes \
+         (--memory {}MiB).",
+        needs.len(),
+        rows.len(),
+        bytes.div_ceil(1 << 20),
+    ))
 }
