@@ -114,6 +114,29 @@ fn tables_of_a_data_set_are_the_same_in_slabs() {
     fails(&evaluate(path, &words), 1, &["0_bf.ome.tif", "bytes of memory", "--memory"]);
 }
 
+/// In the units of a model, against true masks; what needs whole stacks is refused.
+#[test]
+fn scores_in_the_space_of_a_model_are_the_same_in_slabs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let run = |words: &str| {
+        let mut command = program();
+        command.current_dir(path).args(words.split(' ')).output().unwrap()
+    };
+    succeeds(&run("simulate -o . --pairs 3 --shape 16,48,48"));
+    let small = "--width 2 --depth 1 --batch 1 --patch 8,16,16 --iterations 3 --loss mse";
+    succeeds(&run(&format!("train manifest.csv -o run {small}")));
+    succeeds(&run("predict run --manifest manifest.csv -o stained"));
+    let words = "--manifest manifest.csv --predictions stained --model run";
+    let whole = succeeds(&evaluate(path, &format!("{words} -o whole")));
+    let slabs = succeeds(&evaluate(path, &format!("{words} -o slabs --memory 1300kB")));
+    same_tables(path, "whole", "slabs");
+    assert_eq!(slabs.replace("slabs", "whole"), whole);
+    let words = format!("{words} -o none --thresholds --memory 1300kB");
+    let parts = ["pair_000", "the segmentation at thresholds needs", "--memory"];
+    fails(&evaluate(path, &words), 1, &parts);
+}
+
 #[test]
 fn what_does_not_fit_is_left_out_with_a_note() {
     let folder = tempfile::tempdir().unwrap();
