@@ -38,8 +38,70 @@ pub fn voxel_count(shape: Shape) -> usize {
     shape.iter().product()
 }
 
+/// Boxes that cover a grid in raster order, each of whole multiples of a block but at the far
+/// ends of the grid, and of no more than `max_voxels` unless a single block has more.
+///
+/// Boxes are wide before they are high, and high before they are deep.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::grid::{boxes_of_blocks, voxel_count};
+///
+/// let boxes = boxes_of_blocks([4, 100, 90], [1, 16, 90], 3 * 16 * 90);
+/// assert_eq!(boxes.len(), 4 * 3);
+/// assert_eq!((boxes[2].start, boxes[2].shape), ([0, 96, 0], [1, 4, 90]));
+/// ```
+#[must_use]
+pub fn boxes_of_blocks(shape: Shape, block: Shape, max_voxels: usize) -> Vec<Region> {
+    if voxel_count(shape) == 0 {
+        return Vec::new();
+    }
+    let mut size: Shape = std::array::from_fn(|axis| block[axis].clamp(1, shape[axis]));
+    for axis in [2, 1, 0] {
+        let others = voxel_count(size) / size[axis];
+        let blocks = max_voxels / others / size[axis];
+        size[axis] = (blocks.max(1) * size[axis]).min(shape[axis]);
+    }
+    let counts: Shape = std::array::from_fn(|axis| shape[axis].div_ceil(size[axis]));
+    let region = |index: usize| {
+        let at = index_of(counts, index);
+        let start = std::array::from_fn(|axis| at[axis] * size[axis]);
+        let length = |axis: usize| size[axis].min(shape[axis] - start[axis]);
+        Region { start, shape: std::array::from_fn(length) }
+    };
+    (0..voxel_count(counts)).map(region).collect()
+}
+
 /// Index along (z, y, x) of a voxel by its place in raster order.
 pub(crate) fn index_of([_, height, width]: Shape, offset: usize) -> [usize; 3] {
     let row = offset / width;
     [row / height, row % height, offset % width]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_cover_the_grid_once() {
+        let shape = [5, 13, 17];
+        for (block, max) in [([1, 1, 1], 1), ([2, 3, 4], 30), ([1, 13, 17], 500), ([8, 8, 8], 0)] {
+            let mut counts = vec![0; voxel_count(shape)];
+            for Region { start, shape: [depth, height, width] } in
+                boxes_of_blocks(shape, block, max)
+            {
+                let largest = block.map(|side| side.max(1)).iter().product::<usize>().max(max);
+                assert!(depth * height * width <= largest);
+                for i in 0..depth * height * width {
+                    let [z, y, x] = index_of([depth, height, width], i);
+                    let [z, y, x] = [start[0] + z, start[1] + y, start[2] + x];
+                    counts[(z * shape[1] + y) * shape[2] + x] += 1;
+                }
+            }
+            assert!(counts.iter().all(|count| *count == 1), "{block:?} {max}");
+        }
+        assert_eq!(boxes_of_blocks(shape, [1, 13, 17], 1 << 20), [Region::whole(shape)]);
+        assert_eq!(boxes_of_blocks([0, 3, 3], [1, 1, 1], 9), []);
+    }
 }

@@ -8,7 +8,8 @@
 
 use rayon::prelude::*;
 
-use crate::{Volume, reduce::sums, voxel::Voxel};
+use crate::reduce::{RunningSums, sums};
+use crate::{Volume, voxel::Voxel};
 
 /// The middle planes that [`moments_around_centre`] looks at, as in F-net.
 const CENTRE_PLANES: usize = 32;
@@ -60,46 +61,79 @@ pub fn moments_around_centre<T: Voxel>(volume: &Volume<T>) -> Moments {
     moments_of(&volume.voxels[first * plane..(first + count) * plane])
 }
 
-/// The moments of a stack that comes in parts, in any shape and order.
+/// [`moments`] of a stack that comes part by part; the same to the last bit.
+///
+/// The parts come twice, each time in raster order: first to [`RunningMoments::add`], then to
+/// [`RunningDeviations::add`].
 ///
 /// # Examples
 ///
 /// ```
-/// use spotlight_image::standardise::PartialMoments;
+/// use spotlight_image::Volume;
+/// use spotlight_image::standardise::{RunningMoments, moments};
 ///
-/// let mut moments = PartialMoments::default();
-/// moments.add(&[1.0_f32, 3.0]);
-/// moments.add(&[1.0_f32, 3.0]);
-/// let found = moments.finish().unwrap();
-/// assert_eq!((found.mean, found.std), (2.0, 1.0));
+/// let stack = Volume::from_fn([6, 5, 4], |[z, y, x]| ((z * y + x) % 7) as f32);
+/// let parts = stack.voxels.chunks(20);
+/// let mut running = RunningMoments::default();
+/// parts.clone().for_each(|part| running.add(part));
+/// let mut running = running.mean().unwrap();
+/// parts.for_each(|part| running.add(part));
+/// assert_eq!(running.finish(), moments(&stack));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PartialMoments {
-    count: f64,
-    mean: f64,
-    squares: f64,
+#[derive(Clone, Debug)]
+pub struct RunningMoments {
+    origin: Option<f64>,
+    sum: RunningSums<1>,
+    count: u64,
 }
 
-impl PartialMoments {
-    /// Adds a part. (T. F. Chan, G. H. Golub, R. J. `LeVeque`, 1979.)
-    pub fn add<T: Voxel>(&mut self, voxels: &[T]) {
-        if voxels.is_empty() {
-            return;
-        }
-        let part = moments_of(voxels);
-        let own = voxels.len() as f64;
-        let count = self.count + own;
-        let step = part.mean - self.mean;
-        self.squares += part.std.powi(2) * own + step * step * self.count * own / count;
-        self.mean = if self.count == 0.0 { part.mean } else { self.mean + step * own / count };
-        self.count = count;
+impl Default for RunningMoments {
+    fn default() -> Self {
+        Self { origin: None, sum: RunningSums::new(), count: 0 }
+    }
+}
+
+impl RunningMoments {
+    /// Adds the next voxels.
+    pub fn add(&mut self, voxels: &[f32]) {
+        let Some(first) = voxels.first() else { return };
+        let origin = *self.origin.get_or_insert(f64::from(*first));
+        self.sum.add(voxels.len(), |[sum], i| *sum += f64::from(voxels[i]) - origin);
+        self.count += voxels.len() as u64;
     }
 
-    /// The moments of all parts; none where there was no voxel.
+    /// The mean, about which the same voxels are to be added again; none of no voxels.
     #[must_use]
-    pub fn finish(self) -> Option<Moments> {
-        let std = (self.squares / self.count).sqrt();
-        (self.count > 0.0).then_some(Moments { mean: self.mean, std })
+    pub fn mean(self) -> Option<RunningDeviations> {
+        let (origin, count) = (self.origin?, self.count as f64);
+        let [sum] = self.sum.finish();
+        Some(RunningDeviations { origin, shift: sum / count, count, squares: RunningSums::new() })
+    }
+}
+
+/// The second half of [`RunningMoments`].
+#[derive(Clone, Debug)]
+pub struct RunningDeviations {
+    origin: f64,
+    shift: f64,
+    count: f64,
+    squares: RunningSums<1>,
+}
+
+impl RunningDeviations {
+    /// Adds the next voxels, again from the first on.
+    pub fn add(&mut self, voxels: &[f32]) {
+        let (origin, shift) = (self.origin, self.shift);
+        self.squares.add(voxels.len(), |[squares], i| {
+            *squares += (f64::from(voxels[i]) - origin - shift).powi(2);
+        });
+    }
+
+    /// Mean and standard deviation.
+    #[must_use]
+    pub fn finish(self) -> Moments {
+        let [squares] = self.squares.finish();
+        Moments { mean: self.origin + self.shift, std: (squares / self.count).sqrt() }
     }
 }
 
@@ -150,28 +184,6 @@ mod tests {
     fn equal_voxels_have_no_deviation() {
         let found = moments(&Volume::filled([3, 50, 999], 0.1_f32));
         assert_eq!(found, Moments { mean: f64::from(0.1_f32), std: 0.0 });
-    }
-
-    #[test]
-    fn large_offset_keeps_the_deviation() {
-        let stack = Volume::from_fn([4, 300, 300], |[z, _, x]| 60_000.0 + ((z + x) % 2) as f32);
-        let found = moments(&stack);
-        assert_eq!((found.mean, found.std), (60_000.5, 0.5));
-    }
-
-    #[test]
-    fn parts_have_the_moments_of_the_whole() {
-        let voxels: Vec<f32> = (0..10_000).map(|i| 60_000.0 + (i * i % 97) as f32).collect();
-        let whole = moments_of(&voxels);
-        let mut parts = PartialMoments::default();
-        assert_eq!(parts.finish(), None);
-        voxels.chunks(777).for_each(|part| parts.add(part));
-        let found = parts.finish().unwrap();
-        assert!((found.mean / whole.mean - 1.0).abs() < 1e-14, "{found:?}, {whole:?}");
-        assert!((found.std / whole.std - 1.0).abs() < 1e-12, "{found:?}, {whole:?}");
-        let mut equal = PartialMoments::default();
-        (0..5).for_each(|_| equal.add(&[0.1_f32; 33]));
-        assert_eq!(equal.finish().unwrap().std, 0.0);
     }
 
     #[track_caller]

@@ -250,7 +250,7 @@ pub fn dice(a: &Volume<bool>, b: &Volume<bool>) -> f64 {
     if sizes == 0 { 1.0 } else { 2.0 * both as f64 / sizes as f64 }
 }
 
-fn decibel(mse: f64, data_range: f64) -> f64 {
+pub(super) fn decibel(mse: f64, data_range: f64) -> f64 {
     10.0 * (data_range * data_range / mse).log10()
 }
 

@@ -34,8 +34,9 @@ const LAST_STEP: f64 = 1e-6;
 /// Steps after which a search that has not ended is given up.
 const STEPS: usize = 100;
 
-/// What is given every pair, a target and its prediction, one after the other.
-pub type SeePair<'a> = &'a mut dyn FnMut(&Volume<f32>, &Volume<f32>);
+/// What is given every pair, a target and its prediction, one after the other; a pair may also
+/// come in parts of whole planes, in their order.
+pub type SeePair<'a> = &'a mut (dyn FnMut(&Volume<f32>, &Volume<f32>) + Send);
 
 /// What makes the images of a data set comparable.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -238,6 +239,25 @@ mod tests {
         };
         let numeric = (at(1.3 + 1e-5)[0] - at(1.3 - 1e-5)[0]) / 2e-5;
         assert!((numeric - at(1.3)[1]).abs() < 1e-4 * numeric.abs(), "{numeric} {:?}", at(1.3));
+    }
+
+    #[test]
+    fn a_pair_in_parts_has_the_same_fit() {
+        let target = texture([7, 24, 26]);
+        let prediction = target.map(|voxel| 0.3 * voxel + (voxel * 5.0).sin());
+        let expected = micro_fit(&[(&target, &prediction)], 3.0);
+        assert!(expected.factor.is_finite());
+        let found = micro_fit_of_each(
+            |see| {
+                for [first, count] in [[0, 3], [3, 1], [4, 3]] {
+                    let region = crate::Region { start: [first, 0, 0], shape: [count, 24, 26] };
+                    see(&target.crop(region), &prediction.crop(region));
+                }
+                Ok::<(), Infallible>(())
+            },
+            3.0,
+        );
+        assert_eq!(found, Ok(expected));
     }
 
     #[test]

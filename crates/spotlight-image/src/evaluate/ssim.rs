@@ -12,6 +12,8 @@
 //!   from error visibility to structural similarity".
 //! - `skimage.metrics.structural_similarity` of scikit-image 0.26; cubic's `ssim` for masks.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::window::{Means, Window};
@@ -72,7 +74,7 @@ pub fn ssim(
     data_range: f64,
     options: &Ssim,
 ) -> f64 {
-    let planes = similarity_of_planes(target, prediction, data_range, options);
+    let planes = ssim_of_planes(target, prediction, data_range, options);
     let [sum, count] = planes.iter().fold([0.0; 2], |[a, b], [sum, count]| [a + sum, b + count]);
     sum / count
 }
@@ -106,11 +108,52 @@ pub fn ssim_in_mask(
     data_range: f64,
     options: &Ssim,
 ) -> MaskedMean {
+    let all = 0..target.shape[0];
+    let planes = ssim_in_mask_of_planes([target, prediction], mask, all, data_range, options);
+    let [sum, count] = planes.iter().fold([0.0; 2], |[a, b], [sum, count]| [a + sum, b + count]);
+    MaskedMean { mean: sum / count, voxels: count as usize }
+}
+
+/// Sum and number of the similarities that [`ssim`] is the mean of, for each plane whose windows
+/// lie inside; a window that does not fit leaves none.
+///
+/// Of a stack that is read in slabs each has as many planes more on both sides as half a window,
+/// where there are any: then the planes of all slabs in their order are those of the stack.
+///
+/// # Panics
+///
+/// If the shapes differ, or the window is even.
+#[must_use]
+pub fn ssim_of_planes(
+    target: &Volume<f32>,
+    prediction: &Volume<f32>,
+    data_range: f64,
+    options: &Ssim,
+) -> Vec<[f64; 2]> {
+    similarity_of_planes(target, prediction, data_range, options)
+}
+
+/// Sum and number of the similarities that [`ssim_in_mask`] is the mean of, for some planes.
+///
+/// Of a stack that is read in slabs these are the planes that have as many around them as half a
+/// window, or all that there are.
+///
+/// # Panics
+///
+/// If the shapes differ, or the window is even.
+#[must_use]
+pub fn ssim_in_mask_of_planes(
+    [target, prediction]: [&Volume<f32>; 2],
+    mask: &Volume<bool>,
+    planes: Range<usize>,
+    data_range: f64,
+    options: &Ssim,
+) -> Vec<[f64; 2]> {
     assert_eq!(mask.shape, target.shape, "the mask must have the shape of the images");
     let means = Means::new(target.shape, options.window, Border::Reflect);
     let similarity = Similarity::new(data_range, options, &means);
     let terms = pair_terms(target, prediction);
-    let planes = (0..target.shape[0]).into_par_iter().map(|z| {
+    let planes = planes.into_par_iter().map(|z| {
         let mut total = [0.0; 2];
         let terms = |i: usize| {
             let [a, b, squares, product] = terms(i);
@@ -127,9 +170,7 @@ pub fn ssim_in_mask(
         });
         total
     });
-    let planes: Vec<[f64; 2]> = planes.collect();
-    let [sum, count] = planes.iter().fold([0.0; 2], |[a, b], [sum, count]| [a + sum, b + count]);
-    MaskedMean { mean: sum / count, voxels: count as usize }
+    planes.collect()
 }
 
 /// The structural similarity around every voxel; beyond the border the images are continued
@@ -246,6 +287,7 @@ impl Similarity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Region;
 
     fn image(shape: [usize; 3], factor: usize) -> Volume<f32> {
         Volume::from_fn(shape, |[z, y, x]| ((factor * z + 3 * y + 5 * x * x) % 13) as f32)
@@ -263,6 +305,39 @@ mod tests {
             }
         }
         assert!((sum / (2.0 * 6.0 * 7.0) - ssim(&a, &b, 12.0, &options)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn slabs_have_the_planes_of_the_whole() {
+        for depth in [1, 2, 6, 7, 19] {
+            let shape = [depth, 12, 13];
+            let (a, b) = (image(shape, 7), image(shape, 6));
+            let mask = Volume::from_fn(shape, |[_, y, x]| y < 11 && x > 2);
+            let options = Ssim::default();
+            let (mut inside, mut in_mask) = ([0.0; 2], [0.0; 2]);
+            for first in (0..depth).step_by(2) {
+                let stop = (first + 2).min(depth);
+                let (start, end) = (first.saturating_sub(3), (stop + 3).min(depth));
+                let region = Region { start: [start, 0, 0], shape: [end - start, 12, 13] };
+                let (a, b, mask) = (a.crop(region), b.crop(region), mask.crop(region));
+                let add = |total: &mut [f64; 2], planes: Vec<[f64; 2]>| {
+                    planes.iter().for_each(|p| *total = [total[0] + p[0], total[1] + p[1]]);
+                };
+                add(&mut inside, ssim_of_planes(&a, &b, 12.0, &options));
+                let core = first - start..stop - start;
+                let planes = ssim_in_mask_of_planes([&a, &b], &mask, core, 12.0, &options);
+                add(&mut in_mask, planes);
+            }
+            let expected = ssim(&a, &b, 12.0, &options);
+            let found = inside[0] / inside[1];
+            assert!(found == expected || (found.is_nan() && expected.is_nan()), "{depth}: {found}");
+            assert_eq!(found.is_nan(), (2..7).contains(&depth));
+            let expected = ssim_in_mask(&a, &b, &mask, 12.0, &options);
+            assert_eq!(
+                (in_mask[0] / in_mask[1], in_mask[1] as usize),
+                (expected.mean, expected.voxels)
+            );
+        }
     }
 
     #[test]

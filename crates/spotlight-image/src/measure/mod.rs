@@ -2,7 +2,8 @@
 //!
 //! [`measure`] makes a table with one row an object and one column a feature. Each object is
 //! measured in its bounding box, several at a time; the whole image is read once, to find the
-//! boxes. The profile of the paper is the set [`FeatureSet::Shape`] in voxels.
+//! boxes. Of an image that is larger than memory, [`ObjectSearch`] finds them part by part, and
+//! [`measure_batches`] measures the objects of one box after the other. The profile of the paper is the set [`FeatureSet::Shape`] in voxels.
 //!
 //! | family | columns | file |
 //! |---|---|---|
@@ -15,6 +16,7 @@
 //! not it touches the border of the image. Only brightness and texture can be undefined: NaN
 //! where there is nothing to measure (a texture without neighbours, a centre of no brightness).
 
+mod batch;
 mod bounding_box;
 mod bounding_cylinder;
 mod bounding_sphere;
@@ -44,13 +46,14 @@ use rayon::prelude::*;
 
 use crate::Volume;
 
+pub use batch::{Batch, FieldBox, MeasureMemory, TooLarge, batches, measure_batches};
 pub use cavity::cavity_voxels;
 pub use cellprofiler::{ProfileNames, profile_columns, profile_name};
 pub use euler::euler_number;
 pub use marching_cubes::marching_cubes;
 pub use mesh::Mesh;
 pub use moments::{Moments, centroid, inertia_tensor, moments, normalised_moments};
-pub use object::{Object, objects};
+pub use object::{Object, ObjectSearch, objects};
 pub use regionprops::{REGIONPROPS, regionprops};
 pub use surface::{SURFACE_FEATURES, surface_features};
 pub use table::{Column, FeatureTable, Unit};
@@ -161,12 +164,13 @@ pub fn measure_and_tell(
     let objects = objects(labels);
     let done = AtomicUsize::new(0);
     let measured = |object: &Object| {
-        let row = row(labels, object, channels, options);
+        let row = row(labels, [0; 3], object, channels, options);
         tell(done.fetch_add(1, Ordering::Relaxed) + 1, objects.len());
         row
     };
     let rows: Vec<Vec<f64>> = objects.par_iter().map(measured).collect();
-    let mut columns = columns(channels);
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name).collect();
+    let mut columns = columns(&names);
     for (i, column) in columns.iter_mut().enumerate() {
         column.values = rows.iter().map(|row| row[i]).collect();
     }
@@ -174,28 +178,29 @@ pub fn measure_and_tell(
 }
 
 /// The columns without values.
-fn columns(channels: &[Channel<'_>]) -> Vec<Column> {
+fn columns(channels: &[&str]) -> Vec<Column> {
     let column = |name: String, unit: Unit| Column { name, unit, values: Vec::new() };
     let shape = REGIONPROPS.iter().chain(&SURFACE_FEATURES);
     let mut columns: Vec<Column> =
         shape.map(|(name, unit)| column((*name).to_owned(), *unit)).collect();
     for channel in channels {
         for (name, unit) in intensity::COLUMNS.iter().chain(&texture::COLUMNS) {
-            columns.push(column(format!("{name}_{}", channel.name), *unit));
+            columns.push(column(format!("{name}_{channel}"), *unit));
         }
     }
     columns
 }
 
-/// The features of one object.
+/// The features of one object; labels and images begin at `origin`, from which its region counts.
 fn row(
     labels: &Volume<u32>,
+    origin: [usize; 3],
     object: &Object,
     channels: &[Channel<'_>],
     options: &MeasureOptions,
 ) -> Vec<f64> {
     let spacing = options.spacing_um.unwrap_or([1.0; 3]);
-    let mask = object::mask(labels, object);
+    let mask = object::mask(labels, origin, object);
     let mut row = if regionprops::is_positive(spacing) {
         let hull = hull_image::hull_of_rows(&hull_image::row_spans(&mask));
         let radius = options.curvature_radius_voxels * spacing.iter().product::<f64>().cbrt();
@@ -206,7 +211,7 @@ fn row(
         vec![f64::NAN; REGIONPROPS.len() + SURFACE_FEATURES.len()]
     };
     for channel in channels {
-        let image = channel.image.crop(object.region);
+        let image = channel.image.crop(object::within(object.region, origin));
         row.extend(intensity::intensity_features(&mask, &image, spacing));
         row.extend(texture::texture(&image, &mask, options.texture_levels));
     }

@@ -132,7 +132,7 @@ impl Predictor {
             let allowed = options.memory_bytes;
             Error::Memory { name: name.to_owned(), needed: fixed + least, allowed }
         })?;
-        let moments = moments(source, network.options.in_channels, bytes, name)?;
+        let moments = moments(source, network.options.in_channels, bytes)?;
         let image = Image { source, scene, moments, fit: options.fit };
         let fixed = network.fixed(false);
         let levels = Levels::of(&fixed, &network.options, engine, plan.cut);

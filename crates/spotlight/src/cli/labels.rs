@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spotlight_image::label::{Connectivity, components};
+use spotlight_image::measure::TooLarge;
 use spotlight_image::resample::{Order, Resize, resize};
 use spotlight_image::{Shape, Volume};
 use spotlight_io::{
-    OutputChannel, Selection, Stack, Voxels, WriteOptions, read_stack, write_ome_tiff,
+    OutputChannel, SampleType, Selection, Stack, Voxels, WriteOptions, read_stack, write_ome_tiff,
 };
 
 use crate::cli::failure;
@@ -75,16 +76,25 @@ pub fn on_grid(labels: &Volume<u32>, shape: Shape) -> Volume<u32> {
 ///
 /// If a voxel is not a whole number from 0 to 4,294,967,295.
 pub fn labels_of(stack: Stack) -> Result<Volume<u32>> {
-    let path = stack.path;
+    labels_of_box(stack.voxels, [0; 3], &stack.path)
+}
+
+/// The labels of a box that begins at `start` of a stack.
+///
+/// # Errors
+///
+/// As [`labels_of`].
+pub fn labels_of_box(voxels: Voxels, start: [usize; 3], path: &Path) -> Result<Volume<u32>> {
     let refuse = |shape: Shape, offset: usize, value: f64| {
         let [_, height, width] = shape;
         let at = [offset / (height * width), offset / width % height, offset % width];
+        let at = [0, 1, 2].map(|axis| start[axis] + at[axis]);
         Err(failure(
             format!("{}: the voxel at (z, y, x) = {at:?} is {value}, no label", path.display()),
             "labels are whole numbers from 0; is this an image and not its objects?",
         ))
     };
-    let whole = match stack.voxels {
+    let whole = match voxels {
         Voxels::U8(volume) => volume.map(|label| u32::from(*label)),
         Voxels::U16(volume) => volume.map(|label| u32::from(*label)),
         Voxels::U32(volume) => volume,
@@ -98,6 +108,36 @@ pub fn labels_of(stack: Stack) -> Result<Volume<u32>> {
         }
     };
     Ok(whole)
+}
+
+/// Bytes that a voxel takes while labels of this type are read: in the file's type, and as a
+/// label.
+#[must_use]
+pub fn label_reading_bytes(of: SampleType) -> u64 {
+    let stored = of.bytes() as u64;
+    match of {
+        SampleType::U8 | SampleType::U16 => stored + 4,
+        SampleType::U32 => stored,
+        // By way of f64.
+        _ => stored + 8 + 4,
+    }
+}
+
+/// The error of an object of a label image that is larger than the memory it may be measured in.
+#[must_use]
+pub fn object_too_large(path: &Path, TooLarge { object, bytes }: &TooLarge) -> anyhow::Error {
+    let ([z, y, x], start) = (object.region.shape, object.region.start);
+    let (path, label) = (path.display(), object.label);
+    failure(
+        format!(
+            "{path}: the object {label} fills a box of {z} x {y} x {x} voxels from (z, y, x) = \
+             {start:?} and needs {bytes} bytes to be measured"
+        ),
+        format!(
+            "allow them with --memory {}MiB; does one label stand for many objects?",
+            bytes.div_ceil(1 << 20)
+        ),
+    )
 }
 
 /// Writes labels as OME-TIFF, in 16 bits where they suffice and else in 32.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use spotlight_image::{Shape, Volume};
-use spotlight_io::Voxels;
+use spotlight_io::{SampleType, Voxels};
 
 use crate::cli::failure;
 
@@ -14,12 +14,24 @@ use crate::cli::failure;
 ///
 /// If a voxel is NaN or infinite.
 pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
-    let values = match voxels {
-        Voxels::F32(volume) => volume,
-        other => other.to_f32(),
-    };
+    let values = into_f32(voxels);
     check_finite(&values, path)?;
     Ok(values)
+}
+
+/// The voxels as f32, without a copy of those that are.
+#[must_use]
+pub fn into_f32(voxels: Voxels) -> Volume<f32> {
+    match voxels {
+        Voxels::F32(volume) => volume,
+        other => other.to_f32(),
+    }
+}
+
+/// Bytes that a voxel takes while an image of this type is read: in the file's type, and as f32.
+#[must_use]
+pub fn reading_bytes(of: SampleType) -> u64 {
+    of.bytes() as u64 + if of == SampleType::F32 { 0 } else { 4 }
 }
 
 /// Makes sure that every voxel is a number; `path` is the file for the error.
@@ -28,11 +40,21 @@ pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
 ///
 /// If a voxel is NaN or infinite.
 pub fn check_finite(values: &Volume<f32>, path: &Path) -> Result<()> {
+    check_finite_from(values, [0; 3], path)
+}
+
+/// [`check_finite`] of a box that begins at `start` of a stack.
+///
+/// # Errors
+///
+/// If a voxel is NaN or infinite.
+pub fn check_finite_from(values: &Volume<f32>, start: [usize; 3], path: &Path) -> Result<()> {
     match values.voxels.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(offset) => {
             let [_, height, width] = values.shape;
             let at = [offset / (height * width), offset / width % height, offset % width];
+            let at = [0, 1, 2].map(|axis| start[axis] + at[axis]);
             let (path, value) = (path.display(), values.voxels[offset]);
             Err(failure(
                 format!("{path}: the voxel at (z, y, x) = {at:?} is {value}"),

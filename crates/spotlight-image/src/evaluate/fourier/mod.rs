@@ -26,7 +26,7 @@ pub use curve::FourierCurve;
 pub use ring::{RingCorrelation, ring_correlation, ring_correlation_of_pair};
 pub use shell::{
     SectorResolution, ShellCorrelation, lateral_and_axial, shell_correlation,
-    shell_correlation_of_pair,
+    shell_correlation_bytes, shell_correlation_of_pair,
 };
 
 /// In which order an image is windowed and split, and what a ring is.

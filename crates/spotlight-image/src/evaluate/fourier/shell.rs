@@ -93,6 +93,22 @@ pub fn shell_correlation(
     sectors.resolutions(&first, options, Source::Halves)
 }
 
+/// Memory in bytes that [`shell_correlation`] of a volume of this shape takes beside the volume,
+/// on this many threads.
+///
+/// ```
+/// use spotlight_image::evaluate::shell_correlation_bytes;
+///
+/// // Half of the planes, rows and columns as complex numbers, and four slabs for each thread.
+/// assert_eq!(shell_correlation_bytes([8, 100, 100], 2), 16 * 4 * 50 * 50 + 2 * 64 * 50 * 50);
+/// ```
+#[must_use]
+pub fn shell_correlation_bytes([planes, rows, columns]: Shape, threads: usize) -> u64 {
+    let half = planes.max(rows).max(columns) as u64 / 2;
+    let values = 16 * planes.div_ceil(2) as u64 * rows.div_ceil(2) as u64 * half;
+    values + 64 * threads as u64 * half * half
+}
+
 /// Resolution by direction up to which two volumes agree; nearest to z first.
 ///
 /// # Panics

@@ -21,5 +21,5 @@ mod overlap;
 mod precision;
 
 pub use errors::{ObjectErrors, ObjectScore, object_errors, object_scores};
-pub use overlap::{Overlap, OverlapPair, overlap};
+pub use overlap::{Overlap, OverlapCounts, OverlapPair, overlap};
 pub use precision::{IOU_THRESHOLDS, ObjectMatch, Precision, average_precision, match_objects};

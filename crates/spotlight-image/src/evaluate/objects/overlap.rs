@@ -60,44 +60,78 @@ pub struct OverlapPair {
 /// ```
 #[must_use]
 pub fn overlap(truth: &Volume<u32>, prediction: &Volume<u32>) -> Overlap {
-    assert_eq!(truth.shape, prediction.shape, "label images to compare must have one shape");
-    let counts = pair_counts(&truth.voxels, &prediction.voxels);
-    let (mut true_sizes, mut predicted_sizes) = (BTreeMap::new(), BTreeMap::new());
-    for (&(t, p), voxels) in &counts {
-        *true_sizes.entry(t).or_insert(0) += voxels;
-        *predicted_sizes.entry(p).or_insert(0) += voxels;
-    }
-    true_sizes.remove(&0);
-    predicted_sizes.remove(&0);
-    let mut result = Overlap {
-        true_labels: true_sizes.keys().copied().collect(),
-        predicted_labels: predicted_sizes.keys().copied().collect(),
-        true_voxels: true_sizes.into_values().collect(),
-        predicted_voxels: predicted_sizes.into_values().collect(),
-        pairs: Vec::new(),
-    };
-    for ((t, p), voxels) in counts {
-        let places =
-            (result.true_labels.binary_search(&t), result.predicted_labels.binary_search(&p));
-        let (Ok(true_object), Ok(predicted_object)) = places else { continue };
-        let either =
-            result.true_voxels[true_object] + result.predicted_voxels[predicted_object] - voxels;
-        let iou = voxels as f64 / either as f64;
-        result.pairs.push(OverlapPair { true_object, predicted_object, voxels, iou });
-    }
-    result
+    let mut counts = OverlapCounts::default();
+    counts.add(truth, prediction);
+    counts.finish()
 }
 
-/// How often each pair of labels stands at one voxel.
-fn pair_counts(truth: &[u32], prediction: &[u32]) -> BTreeMap<(u32, u32), usize> {
-    let pieces = truth.par_chunks(PIECE).zip(prediction.par_chunks(PIECE));
-    let parts: Vec<HashMap<(u32, u32), usize>> =
-        pieces.map(|(truth, prediction)| counts_of_piece(truth, prediction)).collect();
-    let mut counts = BTreeMap::new();
-    for (pair, voxels) in parts.into_iter().flatten().filter(|(_, voxels)| *voxels > 0) {
-        *counts.entry(pair).or_insert(0) += voxels;
+/// [`overlap`] of label images that come part by part.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::{Region, Volume};
+/// use spotlight_image::evaluate::{OverlapCounts, overlap};
+///
+/// let truth = Volume::from_fn([4, 5, 6], |[z, y, x]| (z * y + x) as u32 / 3);
+/// let prediction = truth.map(|label| label / 2);
+/// let mut counts = OverlapCounts::default();
+/// for z in [2, 0] {
+///     let half = Region { start: [z, 0, 0], shape: [2, 5, 6] };
+///     counts.add(&truth.crop(half), &prediction.crop(half));
+/// }
+/// assert_eq!(counts.finish(), overlap(&truth, &prediction));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct OverlapCounts {
+    /// How often each pair of labels stands at one voxel.
+    pairs: BTreeMap<(u32, u32), usize>,
+}
+
+impl OverlapCounts {
+    /// Adds a part of both; the parts may come in any order.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    pub fn add(&mut self, truth: &Volume<u32>, prediction: &Volume<u32>) {
+        assert_eq!(truth.shape, prediction.shape, "label images to compare must have one shape");
+        let pieces = truth.voxels.par_chunks(PIECE).zip(prediction.voxels.par_chunks(PIECE));
+        let parts: Vec<HashMap<(u32, u32), usize>> =
+            pieces.map(|(truth, prediction)| counts_of_piece(truth, prediction)).collect();
+        for (pair, voxels) in parts.into_iter().flatten().filter(|(_, voxels)| *voxels > 0) {
+            *self.pairs.entry(pair).or_insert(0) += voxels;
+        }
     }
-    counts
+
+    /// Sizes and overlaps of all objects.
+    #[must_use]
+    pub fn finish(self) -> Overlap {
+        let (mut true_sizes, mut predicted_sizes) = (BTreeMap::new(), BTreeMap::new());
+        for (&(t, p), voxels) in &self.pairs {
+            *true_sizes.entry(t).or_insert(0) += voxels;
+            *predicted_sizes.entry(p).or_insert(0) += voxels;
+        }
+        true_sizes.remove(&0);
+        predicted_sizes.remove(&0);
+        let mut result = Overlap {
+            true_labels: true_sizes.keys().copied().collect(),
+            predicted_labels: predicted_sizes.keys().copied().collect(),
+            true_voxels: true_sizes.into_values().collect(),
+            predicted_voxels: predicted_sizes.into_values().collect(),
+            pairs: Vec::new(),
+        };
+        for ((t, p), voxels) in self.pairs {
+            let places =
+                (result.true_labels.binary_search(&t), result.predicted_labels.binary_search(&p));
+            let (Ok(true_object), Ok(predicted_object)) = places else { continue };
+            let [a, b] =
+                [result.true_voxels[true_object], result.predicted_voxels[predicted_object]];
+            let iou = voxels as f64 / (a + b - voxels) as f64;
+            result.pairs.push(OverlapPair { true_object, predicted_object, voxels, iou });
+        }
+        result
+    }
 }
 
 /// Labels come in runs, so most blocks of voxels only lengthen the present one.

@@ -1,7 +1,7 @@
 //! The stack as the network sees it, box by box.
 
 use spotlight_image::resample::{Order, zoom_part, zoom_source};
-use spotlight_image::standardise::{Moments, PartialMoments, standardise};
+use spotlight_image::standardise::{Moments, RunningDeviations, RunningMoments, standardise};
 use spotlight_image::{Region, Shape, Volume};
 
 use super::SignalSource;
@@ -14,37 +14,55 @@ use crate::prepare::{constant_stack, not_finite};
 /// Planes of the fitted grid that are read together.
 pub(in crate::predict) const SLAB: usize = 32;
 
-/// Mean and standard deviation of every channel, box by box.
+/// Mean and standard deviation of every channel, some planes at a time: those of the whole, to the
+/// last bit.
 pub(super) fn moments(
     source: &dyn SignalSource,
     channels: usize,
     bytes: u64,
-    name: &str,
 ) -> Result<Vec<Moments>, Error> {
-    let shape = source.shape();
-    let step = slab(shape, source.block(), bytes / 4, channels);
-    let mut parts = vec![PartialMoments::default(); channels];
-    let mut first = vec![0.0; channels];
-    for start in (0..shape[0]).step_by(step) {
-        let depth = step.min(shape[0] - start);
-        let region = Region { start: [start, 0, 0], shape: [depth, shape[1], shape[2]] };
-        let volumes = source.read(region)?;
+    let step = slab(source.shape(), source.block(), bytes / 4, channels);
+    let mut sums = vec![RunningMoments::default(); channels];
+    let mut first = Vec::new();
+    each_slab(source, step, |start, volumes| {
         assert_eq!(volumes.len(), channels, "channels of the source");
-        for (channel, volume) in volumes.iter().enumerate() {
+        for (sum, volume) in sums.iter_mut().zip(volumes) {
             if let Some(offset) = volume.voxels.iter().position(|voxel| !voxel.is_finite()) {
-                return Err(not_finite(volume, offset, start, "signal", name));
+                return Err(not_finite(volume, offset, start, "signal", source.name()));
             }
             if start == 0 {
-                first[channel] = volume.voxels[0];
+                first.push(volume.voxels[0]);
             }
-            parts[channel].add(&volume.voxels);
+            sum.add(&volume.voxels);
         }
-    }
-    let finish = |(part, first): (PartialMoments, f32)| match part.finish() {
-        Some(moments) if moments.std > 0.0 => Ok(moments),
-        _ => Err(constant_stack(first, "signal", name)),
+        Ok(())
+    })?;
+    let mut deviations: Vec<_> = sums.into_iter().filter_map(RunningMoments::mean).collect();
+    each_slab(source, step, |_, volumes| {
+        for (sum, volume) in deviations.iter_mut().zip(volumes) {
+            sum.add(&volume.voxels);
+        }
+        Ok(())
+    })?;
+    let finish = |(sum, first): (RunningDeviations, f32)| match sum.finish() {
+        moments if moments.std > 0.0 => Ok(moments),
+        _ => Err(constant_stack(first, "signal", source.name())),
     };
-    parts.into_iter().zip(first).map(finish).collect()
+    deviations.into_iter().zip(first).map(finish).collect()
+}
+
+/// Reads so many planes at a time, and shows them with the number of the first.
+fn each_slab(
+    source: &dyn SignalSource,
+    step: usize,
+    mut see: impl FnMut(usize, &[Volume<f32>]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let [depth, height, width] = source.shape();
+    for start in (0..depth).step_by(step) {
+        let shape = [step.min(depth - start), height, width];
+        see(start, &source.read(Region { start: [start, 0, 0], shape })?)?;
+    }
+    Ok(())
 }
 
 /// Planes that are read together: as many as fit, in whole blocks where one does.

@@ -127,6 +127,9 @@ const VALIDATE_EVERY: u64 = 50;
 /// Patches that a model is validated on.
 const VALIDATION_PATCHES: usize = 16;
 
+/// Memory that scoring may take; the stacks need far less.
+const MEMORY_BYTES: u64 = 4 << 30;
+
 const STACKS: &str = "stacks";
 const SCORES: &str = "scores.csv";
 const MONTAGE: &str = "montage.png";
@@ -325,7 +328,7 @@ fn rate(predictor: &Predictor, row: &Row, stain: &Path) -> Result<Scored> {
         channel: None,
         mask: row.mask.clone(),
     };
-    let scores = evaluate(&case, Space::Model(&predictor.model.manifest))?;
+    let scores = evaluate(&case, Space::Model(&predictor.model.manifest), MEMORY_BYTES)?;
     Ok(Scored { name: file_name(stain), scores })
 }
 

@@ -1,20 +1,25 @@
-//! From files to a comparison: target and prediction in one space, on one grid.
+//! From files to a comparison: target and prediction in one space, on one grid; of large stacks
+//! some planes at a time.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use spotlight_image::Volume;
 use spotlight_image::foreground::{OtsuRecipe, threshold};
 use spotlight_image::resample::{Order, zoom, zoom_shape};
 use spotlight_image::standardise::{Moments, moments, standardise};
-use spotlight_io::{Channel, Selection, Stack, read_stack};
+use spotlight_image::{Region, Shape, Volume};
+use spotlight_io::{Channel, Image, OpenStack, Selection};
 use spotlight_learn::loss::Loss;
 use spotlight_learn::model_file::{ModelManifest, Ranges};
 use spotlight_learn::prepare::TargetCentre;
 
 use crate::cli::failure;
-use crate::cli::stacks::{check_finite, with_size};
-use crate::scores::{Comparison, Intensity, Scores, score};
+use crate::cli::stacks::{check_finite_from, into_f32, with_size};
+use crate::scores::{Intensity, Scores};
+
+use super::images::Images;
+use super::sums::RegionSums;
 
 /// The files of one prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +46,14 @@ pub enum Space<'a> {
 /// What was found about a target before: its smoothed threshold takes longer than all reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Statistics {
-    moments: Moments,
-    threshold: f64,
+    pub(super) moments: Moments,
+    pub(super) threshold: f64,
+    /// Largest less smallest voxel.
+    pub(super) span: f64,
 }
 
-/// A prediction and its target on one grid in one unit, with what the scores need to know.
+/// A prediction and its target on one grid in one unit, all of them or some planes, with what the
+/// scores need to know.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     /// What was predicted.
@@ -64,69 +72,133 @@ pub(super) struct Prepared {
     pub(super) spacing_um: Option<[f64; 3]>,
 }
 
-/// Reads the files of a case and scores the prediction.
+/// Scores the prediction of a case within this many bytes of memory.
 ///
 /// # Errors
 ///
-/// When a stack cannot be read, is not finite, or they do not fit together.
-pub fn evaluate(case: &Case, space: Space) -> Result<Scores> {
-    let (prepared, _) = prepare(case, space, None)?;
-    Ok(score(&Comparison {
-        prediction: &prepared.prediction,
-        target: &prepared.target,
-        threshold: prepared.threshold,
-        truth: prepared.truth.as_ref(),
-        intensity: prepared.intensity,
-        data_range: prepared.data_range,
-    }))
+/// When a stack cannot be read, is not finite, or they do not fit together, or into memory.
+pub fn evaluate(case: &Case, space: Space, memory_bytes: u64) -> Result<Scores> {
+    let mut images = Images::new(vec![case.clone()], space, memory_bytes);
+    Ok(RegionSums::of(|see| images.show(0, 0, see))?.scores())
 }
 
-/// Reads the files of a case and brings them to one grid and one unit.
-pub(super) fn prepare(
-    case: &Case,
-    space: Space,
-    known: Option<Statistics>,
-) -> Result<(Prepared, Statistics)> {
-    let read = |path: &Path| read_stack(path, &Selection::default());
-    let predicted = read(&case.prediction)?;
-    let selection = Selection { channel: case.channel.clone(), ..Selection::default() };
-    let measured = read_stack(&case.target, &selection)?;
-    let truth = case.mask.as_deref().map(read).transpose()?;
-    let (prediction, raw) = (predicted.to_f32(), measured.to_f32());
-    check_finite(&prediction, &predicted.path)?;
-    check_finite(&raw, &measured.path)?;
-    if let Some(mask) = truth.as_ref().filter(|mask| mask.shape() != measured.shape()) {
-        return Err(shapes_disagree(mask, &measured));
+/// The files of a case, open, with nothing of them read.
+#[derive(Debug)]
+pub(super) struct OpenCase<'a> {
+    space: Space<'a>,
+    prediction: OpenStack,
+    target: OpenStack,
+    truth: Option<OpenStack>,
+    grid: Grid,
+}
+
+impl<'a> OpenCase<'a> {
+    pub(super) fn new(case: &Case, space: Space<'a>) -> Result<Self> {
+        let open = |path: &Path, channel: Option<&Channel>| {
+            let selection = Selection { channel: channel.cloned(), ..Selection::default() };
+            Image::open(path)?.stack(&selection)
+        };
+        let prediction = open(&case.prediction, None)?;
+        let target = open(&case.target, case.channel.as_ref())?;
+        let truth = case.mask.as_deref().map(|path| open(path, None)).transpose()?;
+        if let Some(mask) = truth.as_ref().filter(|mask| mask.shape() != target.shape()) {
+            return Err(shapes_disagree(mask, &target));
+        }
+        let grid = common_grid(&prediction, &target, space)?;
+        Ok(Self { space, prediction, target, truth, grid })
     }
-    let grid = common_grid(&predicted, &measured, space)?;
-    let statistics = known.unwrap_or_else(|| Statistics {
-        moments: moments(&raw),
-        threshold: threshold(&raw, measured.is_integer(), otsu(space)),
-    });
-    let (mut target, threshold, intensity, data_range) = match space {
-        Space::Raw(_) => {
-            let span = span(&raw);
-            (raw, statistics.threshold, Intensity::SAME, span)
-        }
-        Space::Model(model) => {
-            let (target, threshold) = standardised(&raw, statistics, model, &case.target)?;
-            let ranges = known_ranges(model)?;
-            (target, threshold, intensity(&ranges), ranges.raw_span())
-        }
-    };
-    let mut truth = truth.map(|mask| mask.to_f32().map(|label| *label > 0.0));
-    let mut spacing_um = predicted.spacing_um;
-    match grid {
-        Grid::Target => spacing_um = spacing_um.or(measured.spacing_um),
-        Grid::Model => {
-            let shape = predicted.shape();
-            target = zoom(&target, shape, Order::Cubic);
-            truth = truth.map(|mask| zoom_mask(&mask, shape));
-        }
+
+    /// The stack that was measured.
+    pub(super) fn target(&self) -> &OpenStack {
+        &self.target
     }
-    let prepared =
-        Prepared { prediction, target, threshold, truth, intensity, data_range, spacing_um };
-    Ok((prepared, statistics))
+
+    /// The grid of the comparison.
+    pub(super) fn shape(&self) -> Shape {
+        self.prediction.shape()
+    }
+
+    /// Whether some planes can be compared without the others.
+    pub(super) fn has_slabs(&self) -> bool {
+        self.grid == Grid::Target
+    }
+
+    /// Planes that are read in one go.
+    pub(super) fn planes_at_once(&self) -> usize {
+        let stacks = [Some(&self.prediction), Some(&self.target), self.truth.as_ref()];
+        stacks.into_iter().flatten().map(|stack| stack.block()[0]).max().unwrap_or(1)
+    }
+
+    /// How the target's threshold is found.
+    pub(super) fn otsu(&self) -> OtsuRecipe {
+        otsu(self.space)
+    }
+
+    /// All of both; the statistics of the target are found where they are not known.
+    pub(super) fn whole(&self, known: Option<Statistics>) -> Result<(Prepared, Statistics)> {
+        let (prediction, raw) = (planes(&self.prediction, None)?, planes(&self.target, None)?);
+        let integer = self.target.sample_type().is_integer();
+        let statistics = known.unwrap_or_else(|| Statistics {
+            moments: moments(&raw),
+            threshold: threshold(&raw, integer, self.otsu()),
+            span: span(&raw),
+        });
+        let truth = self.truth.as_ref().map(|mask| truth(mask, None)).transpose()?;
+        Ok((self.prepared(prediction, raw, truth, &statistics)?, statistics))
+    }
+
+    /// Some planes of both, which must have one grid.
+    pub(super) fn slab(&self, range: &Range<usize>, known: &Statistics) -> Result<Prepared> {
+        let prediction = planes(&self.prediction, Some(range))?;
+        let raw = planes(&self.target, Some(range))?;
+        let truth = self.truth.as_ref().map(|mask| truth(mask, Some(range))).transpose()?;
+        self.prepared(prediction, raw, truth, known)
+    }
+
+    fn prepared(
+        &self,
+        prediction: Volume<f32>,
+        raw: Volume<f32>,
+        mut truth: Option<Volume<bool>>,
+        statistics: &Statistics,
+    ) -> Result<Prepared> {
+        let (mut target, threshold, intensity, data_range) = match self.space {
+            Space::Raw(_) => (raw, statistics.threshold, Intensity::SAME, statistics.span),
+            Space::Model(model) => {
+                let path = self.target.path();
+                let (target, threshold) = standardised(&raw, *statistics, model, path)?;
+                let ranges = known_ranges(model)?;
+                (target, threshold, intensity(&ranges), ranges.raw_span())
+            }
+        };
+        let mut spacing_um = self.prediction.spacing_um();
+        match self.grid {
+            Grid::Target => spacing_um = spacing_um.or(self.target.spacing_um()),
+            Grid::Model => {
+                let shape = self.prediction.shape();
+                target = zoom(&target, shape, Order::Cubic);
+                truth = truth.map(|mask| zoom_mask(&mask, shape));
+            }
+        }
+        Ok(Prepared { prediction, target, threshold, truth, intensity, data_range, spacing_um })
+    }
+}
+
+/// The planes of a stack, or all, as f32 without what is not a number.
+pub(super) fn planes(stack: &OpenStack, range: Option<&Range<usize>>) -> Result<Volume<f32>> {
+    let [depth, height, width] = stack.shape();
+    let range = range.cloned().unwrap_or(0..depth);
+    let region = Region { start: [range.start, 0, 0], shape: [range.len(), height, width] };
+    let values = into_f32(stack.read(region)?);
+    check_finite_from(&values, region.start, stack.path())?;
+    Ok(values)
+}
+
+fn truth(mask: &OpenStack, range: Option<&Range<usize>>) -> Result<Volume<bool>> {
+    let [depth, height, width] = mask.shape();
+    let range = range.cloned().unwrap_or(0..depth);
+    let region = Region { start: [range.start, 0, 0], shape: [range.len(), height, width] };
+    Ok(into_f32(mask.read(region)?).map(|label| *label > 0.0))
 }
 
 fn otsu(space: Space) -> OtsuRecipe {
@@ -145,7 +217,7 @@ enum Grid {
     Model,
 }
 
-fn common_grid(predicted: &Stack, measured: &Stack, space: Space) -> Result<Grid> {
+fn common_grid(predicted: &OpenStack, measured: &OpenStack, space: Space) -> Result<Grid> {
     if predicted.shape() == measured.shape() {
         return Ok(Grid::Target);
     }
@@ -154,7 +226,7 @@ fn common_grid(predicted: &Stack, measured: &Stack, space: Space) -> Result<Grid
         let factors = std::array::from_fn(|axis| from[axis] / to[axis]);
         zoom_shape(measured.shape(), factors) == predicted.shape()
     };
-    match (space, measured.spacing_um) {
+    match (space, measured.spacing_um()) {
         (Space::Model(model), Some(from)) if is_zoomed(model, from) => Ok(Grid::Model),
         _ => Err(shapes_disagree(predicted, measured)),
     }
@@ -174,7 +246,7 @@ fn span(volume: &Volume<f32>) -> f64 {
 /// A target in the units of the model, and its threshold in them.
 fn standardised(
     target: &Volume<f32>,
-    Statistics { moments, threshold }: Statistics,
+    Statistics { moments, threshold, .. }: Statistics,
     model: &ModelManifest,
     path: &Path,
 ) -> Result<(Volume<f32>, f64)> {
@@ -214,7 +286,7 @@ fn intensity(ranges: &Ranges) -> Intensity {
     Intensity { scale: ranges.to_raw(1.0) - offset, offset }
 }
 
-fn shapes_disagree(a: &Stack, b: &Stack) -> anyhow::Error {
-    let told = |stack: &Stack| with_size(&stack.path, stack.shape());
+fn shapes_disagree(a: &OpenStack, b: &OpenStack) -> anyhow::Error {
+    let told = |stack: &OpenStack| with_size(stack.path(), stack.shape());
     failure(format!("{} and {}", told(a), told(b)), "score stacks of the same field and voxel size")
 }

@@ -1,14 +1,37 @@
-//! The images of one contender, shown one after the other as often as a score needs them.
+//! The images of one contender, shown one after the other as often as a score needs them: whole
+//! where they fit into memory, else some planes at a time.
 
-use anyhow::Result;
-use spotlight_image::Volume;
+use std::ops::Range;
+
+use anyhow::{Context as _, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use spotlight_image::evaluate::masked_product;
 use spotlight_image::foreground::mask;
+use spotlight_image::grid::voxel_count;
+use spotlight_image::{Shape, Volume};
 
-use super::comparison::{Case, Prepared, Space, Statistics, prepare};
+use super::comparison::{Case, OpenCase, Prepared, Space, Statistics};
+use super::statistics::statistics;
+use crate::cli::failure;
 
-/// Images are kept in memory up to this many bytes; those beyond are read again each time.
-const KEPT_BYTES: usize = 2 << 30;
+/// Images are kept in memory up to this many bytes, and a quarter of the memory; those beyond are
+/// read again each time.
+const KEPT_BYTES: u64 = 2 << 30;
+
+/// Bytes that a voxel takes while its image is read and scored: both images in several units,
+/// masks, and once more what is being made of them.
+const BYTES_OF_VOXEL: u64 = 40;
+
+/// Two volumes of four bytes, and a mask of one.
+const HELD_BYTES_OF_VOXEL: u64 = 9;
+
+/// Bytes that each thread takes for each voxel of the plane that it scores: window means of up to
+/// five terms, normalised planes, Fourier transforms.
+const BYTES_OF_PLANE_VOXEL: u64 = 64;
+
+/// What is shown an image, or planes of it one slab after the other, and which of the planes
+/// count: those around them are there for windows to look at.
+pub(super) type See<'a> = &'a mut (dyn FnMut(&Prepared, Range<usize>) + Send);
 
 /// A part of the volume that scores are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,35 +63,201 @@ pub(super) struct Images<'a> {
     space: Space<'a>,
     statistics: Vec<Option<Statistics>>,
     kept: Vec<Option<Prepared>>,
-    room: usize,
+    /// The image that was shown last, if it is not kept.
+    last: Option<(usize, Prepared)>,
+    /// Bytes in which images may be kept yet.
+    room: u64,
+    /// Bytes that scoring may take besides.
+    memory_bytes: u64,
 }
 
 impl<'a> Images<'a> {
-    pub(super) fn new(cases: Vec<Case>, space: Space<'a>) -> Self {
+    pub(super) fn new(cases: Vec<Case>, space: Space<'a>, memory_bytes: u64) -> Self {
         let (statistics, kept) = (vec![None; cases.len()], vec![None; cases.len()]);
-        Self { cases, space, statistics, kept, room: KEPT_BYTES }
+        // The only image is never kept beside another.
+        let room = if cases.len() > 1 { KEPT_BYTES.min(memory_bytes / 4) } else { 0 };
+        let memory_bytes = memory_bytes - room;
+        Self { cases, space, statistics, kept, last: None, room, memory_bytes }
     }
 
     pub(super) fn len(&self) -> usize {
         self.cases.len()
     }
 
-    /// Shows one image.
-    pub(super) fn show<R>(&mut self, index: usize, see: impl FnOnce(&Prepared) -> R) -> Result<R> {
-        if let Some(kept) = &self.kept[index] {
-            return Ok(see(kept));
+    /// Shows one image: whole, or slab after slab, each with so many planes around it as far as
+    /// there are any.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or not even a plane fits into memory.
+    pub(super) fn show(&mut self, index: usize, halo: usize, see: See) -> Result<()> {
+        if let Some(whole) = self.in_memory(index) {
+            see(whole, 0..whole.target.shape[0]);
+            return Ok(());
         }
-        let (prepared, statistics) =
-            prepare(&self.cases[index], self.space, self.statistics[index])?;
+        let case = OpenCase::new(&self.cases[index], self.space)?;
+        let needed = whole_bytes(case.shape());
+        if needed <= self.memory_bytes {
+            let whole = self.read_whole(index, &case)?;
+            see(whole, 0..whole.target.shape[0]);
+            return Ok(());
+        }
+        if !case.has_slabs() {
+            return Err(self.too_large(index, "comparing it on the grid of the model", needed));
+        }
+        let slabs = Slabs::new(case.shape(), case.planes_at_once(), halo, self.memory_bytes);
+        let slabs =
+            slabs.map_err(|needed| self.too_large(index, "scoring it plane by plane", needed))?;
+        self.last = None;
+        let found = match self.statistics[index] {
+            Some(found) => found,
+            None => statistics(case.target(), case.otsu(), self.memory_bytes)?,
+        };
+        self.statistics[index] = Some(found);
+        let pool = slabs.pool()?;
+        for slab in slabs.ranges() {
+            let around = slab.start.saturating_sub(halo)..(slab.end + halo).min(slabs.planes);
+            let prepared = case.slab(&around, &found)?;
+            let core = slab.start - around.start..slab.end - around.start;
+            match &pool {
+                None => see(&prepared, core),
+                Some(pool) => pool.install(|| see(&prepared, core)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows one image while so many bytes are taken already.
+    pub(super) fn show_within(&mut self, taken: u64, index: usize, see: See) -> Result<()> {
+        let memory_bytes = self.memory_bytes;
+        self.memory_bytes = memory_bytes.saturating_sub(taken);
+        let shown = self.show(index, 0, see);
+        self.memory_bytes = memory_bytes;
+        shown
+    }
+
+    /// Shows one image whole; `for_what` is the part of the work that needs it so, for the error.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or does not fit into memory.
+    pub(super) fn show_whole<R>(
+        &mut self,
+        index: usize,
+        for_what: &str,
+        see: impl FnOnce(&Prepared) -> R,
+    ) -> Result<R> {
+        if self.in_memory(index).is_none() {
+            let case = OpenCase::new(&self.cases[index], self.space)?;
+            let needed = whole_bytes(case.shape());
+            if needed > self.memory_bytes {
+                return Err(self.too_large(index, for_what, needed));
+            }
+            return Ok(see(self.read_whole(index, &case)?));
+        }
+        self.in_memory(index).map(see).context("the image was there a moment ago")
+    }
+
+    /// What may be taken for more than the image that is shown, of this shape; and the least that
+    /// showing it takes besides.
+    pub(super) fn beside(&self, shape: Shape) -> [u64; 2] {
+        let whole = whole_bytes(shape) <= self.memory_bytes;
+        let held = if whole { HELD_BYTES_OF_VOXEL * voxel_count(shape) as u64 } else { 0 };
+        let least = if whole { 0 } else { Slabs::least(shape, 0) };
+        [self.memory_bytes.saturating_sub(held), least]
+    }
+
+    /// What `--memory` must be for so many bytes.
+    pub(super) fn memory_for(&self, bytes: u64) -> u64 {
+        if self.cases.len() > 1 {
+            bytes.saturating_add(KEPT_BYTES.min(bytes.div_ceil(3)))
+        } else {
+            bytes
+        }
+    }
+
+    fn in_memory(&self, index: usize) -> Option<&Prepared> {
+        let last = self.last.as_ref().filter(|(last, _)| *last == index);
+        self.kept[index].as_ref().or(last.map(|(_, whole)| whole))
+    }
+
+    fn read_whole(&mut self, index: usize, case: &OpenCase) -> Result<&Prepared> {
+        self.last = None;
+        let (whole, statistics) = case.whole(self.statistics[index])?;
         self.statistics[index] = Some(statistics);
-        let result = see(&prepared);
-        // Two volumes of four bytes, and a mask of one.
-        let bytes = 9 * prepared.target.voxels.len();
+        let bytes = HELD_BYTES_OF_VOXEL * whole.target.voxels.len() as u64;
         if bytes <= self.room {
             self.room -= bytes;
-            self.kept[index] = Some(prepared);
+            return Ok(self.kept[index].insert(whole));
         }
-        Ok(result)
+        Ok(&self.last.insert((index, whole)).1)
+    }
+
+    fn too_large(&self, index: usize, for_what: &str, bytes: u64) -> anyhow::Error {
+        let bytes = self.memory_for(bytes);
+        failure(
+            format!(
+                "{}: {for_what} needs {bytes} bytes of memory",
+                self.cases[index].prediction.display()
+            ),
+            format!("allow them with --memory {}MiB", bytes.div_ceil(1 << 20)),
+        )
+    }
+}
+
+/// What an image takes that is scored whole.
+fn whole_bytes(shape: Shape) -> u64 {
+    let plane = (shape[1] * shape[2]) as u64;
+    let threads = rayon::current_num_threads() as u64;
+    BYTES_OF_VOXEL * voxel_count(shape) as u64 + threads * BYTES_OF_PLANE_VOXEL * plane
+}
+
+/// How a stack is cut into slabs that fit into memory, and how many threads may score them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slabs {
+    planes: usize,
+    step: usize,
+    threads: usize,
+}
+
+impl Slabs {
+    /// The error is the number of bytes that a single plane needs.
+    fn new(shape: Shape, at_once: usize, halo: usize, memory_bytes: u64) -> Result<Self, u64> {
+        let [planes, rows, columns] = shape;
+        let plane = ((rows * columns) as u64).max(1);
+        let of_thread = BYTES_OF_PLANE_VOXEL * plane;
+        let around = 2 * halo as u64;
+        let least = Self::least(shape, halo);
+        if least > memory_bytes {
+            return Err(least);
+        }
+        // Threads take no more than half of what is left beside the least slab.
+        let more = (memory_bytes - least) / 2 / of_thread;
+        let threads = rayon::current_num_threads().min(1 + more as usize);
+        let of_slab = memory_bytes - threads as u64 * of_thread;
+        let fit = (of_slab / (BYTES_OF_VOXEL * plane) - around) as usize;
+        let step = if fit > at_once { fit / at_once * at_once } else { fit };
+        Ok(Self { planes, step: step.clamp(1, planes.max(1)), threads })
+    }
+
+    /// The bytes that a single plane needs.
+    fn least([_, rows, columns]: Shape, halo: usize) -> u64 {
+        let plane = ((rows * columns) as u64).max(1);
+        plane * (BYTES_OF_VOXEL * (1 + 2 * halo as u64) + BYTES_OF_PLANE_VOXEL)
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        let Self { planes, step, .. } = *self;
+        (0..planes).step_by(step).map(move |first| first..(first + step).min(planes))
+    }
+
+    /// Fewer threads than there are, where not all may score; the scores do not depend on it.
+    fn pool(&self) -> Result<Option<ThreadPool>> {
+        if self.threads == rayon::current_num_threads() {
+            return Ok(None);
+        }
+        let pool = ThreadPoolBuilder::new().num_threads(self.threads).build();
+        Ok(Some(pool.context("while starting the threads")?))
     }
 }
 
@@ -93,6 +282,24 @@ impl Prepared {
 }
 
 #[cfg(test)]
+impl Prepared {
+    /// Some of the planes.
+    pub(super) fn planes(&self, range: Range<usize>) -> Self {
+        let [_, rows, columns] = self.target.shape;
+        let region = spotlight_image::Region {
+            start: [range.start, 0, 0],
+            shape: [range.len(), rows, columns],
+        };
+        Self {
+            prediction: self.prediction.crop(region),
+            target: self.target.crop(region),
+            truth: self.truth.as_ref().map(|truth| truth.crop(region)),
+            ..*self
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use spotlight_image::foreground::OtsuRecipe;
@@ -112,19 +319,48 @@ mod tests {
         let (prediction, target) = (write("a.tif", 3), write("b.tif", 5));
         let case = Case { prediction, target, channel: None, mask: None };
         let space = Space::Raw(OtsuRecipe::Smooth);
-        let seen = |room: usize| {
-            let mut images = Images { room, ..Images::new(vec![case.clone()], space) };
+        let seen = |room: u64, memory_bytes: u64| {
+            let cases = vec![case.clone()];
+            let mut images = Images { room, ..Images::new(cases, space, memory_bytes) };
             let shown = [0, 0].map(|index| {
-                let see = |prepared: &Prepared| {
-                    (prepared.pair(&prepared.prediction, Region::Foreground), prepared.threshold)
+                let (mut planes, mut slabs) = (Vec::new(), 0);
+                let see: See = &mut |prepared, core| {
+                    slabs += 1;
+                    let core = prepared.planes(core);
+                    let [a, b] = core.pair(&core.prediction, Region::Foreground);
+                    planes.push(([a.voxels, b.voxels], core.threshold, core.data_range));
                 };
-                images.show(index, see).unwrap()
+                images.show(index, 1, see).unwrap();
+                let [mut a, mut b] = [Vec::new(), Vec::new()];
+                for ([x, y], ..) in &planes {
+                    a.extend_from_slice(x);
+                    b.extend_from_slice(y);
+                }
+                assert_eq!(slabs == 3, memory_bytes < 1 << 20);
+                (a, b, planes[0].1, planes[0].2)
             });
-            assert_eq!(images.kept[0].is_some(), room > 0);
+            assert_eq!(images.kept[0].is_some(), room > 0 && memory_bytes >= 1 << 20);
             shown
         };
-        let [first, again] = seen(0);
+        let [first, again] = seen(0, 1 << 30);
         assert_eq!(first, again);
-        assert_eq!(seen(KEPT_BYTES), [first, again]);
+        assert_eq!(seen(1 << 20, 1 << 30), [first.clone(), again]);
+        // A plane of 81 voxels with one on each side.
+        let [by_planes, again] = seen(0, 81 * (3 * 40 + 64));
+        assert_eq!([&by_planes, &again], [&first, &first]);
+    }
+
+    #[test]
+    fn slabs_take_no_more_than_they_may() {
+        let plane = 1000 * 1000;
+        let at = |memory: u64, at_once| Slabs::new([50, 1000, 1000], at_once, 3, memory);
+        let least = plane * (7 * 40 + 64);
+        assert_eq!(at(least - 1, 1), Err(least));
+        assert_eq!(at(least, 8), Ok(Slabs { planes: 50, step: 1, threads: 1 }));
+        for memory in [least, 2 * least, 3 * least + 7, 9 * least] {
+            let Slabs { step, threads, .. } = at(memory, 4).unwrap();
+            assert!(plane * (40 * (step as u64 + 6) + 64 * threads as u64) <= memory);
+            assert!(step < 4 || step % 4 == 0 || step == 50);
+        }
     }
 }

@@ -21,6 +21,7 @@ mod comparison;
 mod contender;
 mod files;
 mod images;
+mod label_stacks;
 mod notes;
 mod objects;
 mod pair;
@@ -29,6 +30,8 @@ mod pooled;
 mod report;
 mod set;
 mod similarity;
+mod statistics;
+mod sums;
 mod tables;
 mod thresholds;
 
@@ -102,6 +105,9 @@ pub struct Options {
     /// Print the scores as JSON
     #[arg(long)]
     pub json: bool,
+    /// Memory that the program may take; larger stacks are scored some planes at a time
+    #[arg(long, value_name = "AMOUNT", default_value = "4GiB", value_parser = values::bytes)]
+    pub memory: u64,
     /// Replace results that exist
     #[arg(long)]
     pub overwrite: bool,

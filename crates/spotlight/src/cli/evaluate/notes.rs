@@ -114,7 +114,9 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         ("FRC: no curve falls through its threshold", count_undefined(RINGS, &square)),
         (
             "FSC: no curve falls through its threshold",
-            count_undefined(RINGS + 1, &|row| findings.shells && row.spacing_um.is_some()),
+            count_undefined(RINGS + 1, &|row| {
+                findings.shells && row.spacing_um.is_some() && row.shells_need.is_none()
+            }),
         ),
     ];
     let mut notes: Vec<String> = causes
@@ -122,6 +124,7 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         .filter(|(_, count)| *count > 0)
         .map(|(cause, count)| format!("{cause}: - in {count} of {all} predictions."))
         .collect();
+    notes.extend(shells_note(&rows));
     let planes: usize = rows.iter().map(|row| row.shape[0]).sum();
     for region in [Region::Whole, Region::Foreground] {
         let of_region = findings.pixels.iter().filter(|scores| scores.region == region);
@@ -134,4 +137,17 @@ fn pixel_notes(findings: &Findings) -> Vec<String> {
         }
     }
     notes
+}
+
+/// In how many predictions the resolution by shells does not fit into memory, and what would do.
+fn shells_note(rows: &[&PixelScores]) -> Option<String> {
+    let needs: Vec<u64> = rows.iter().filter_map(|row| row.shells_need).collect();
+    let bytes = *needs.iter().max()?;
+    Some(format!(
+        "FSC: left out in {} of {} predictions, for want of memory: it needs up to {bytes} bytes \
+         (--memory {}MiB).",
+        needs.len(),
+        rows.len(),
+        bytes.div_ceil(1 << 20),
+    ))
 }

@@ -4,6 +4,8 @@
 //! voxel. Features are those of shape, in voxels of that grid.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -11,9 +13,10 @@ use spotlight_image::evaluate::{
     IOU_THRESHOLDS, Overlap, average_precision, feature_distance, feature_ranges, match_objects,
     mean_of_defined, object_errors, overlap,
 };
-use spotlight_image::measure::{MeasureOptions, measure};
+use spotlight_image::measure::{FeatureTable, MeasureOptions, measure};
 use spotlight_image::{Shape, Volume};
 
+use super::label_stacks::{LabelStack, overlap_of_parts};
 use crate::cli::failure;
 use crate::cli::labels::{Labels, on_grid};
 use crate::cli::stacks::with_size;
@@ -25,7 +28,7 @@ pub(super) const FEATURE_THRESHOLDS: usize = 7;
 const RANGE_PERCENTILES: [f64; 2] = [1.0, 99.0];
 
 /// The features of objects, a row each, in the order of their labels.
-type Features = Vec<Vec<f64>>;
+pub(super) type Features = Vec<Vec<f64>>;
 
 /// What is kept of one image of one contender until all images are read.
 #[derive(Clone, Debug)]
@@ -95,19 +98,62 @@ impl Truths {
         let predicted = shape_features(&labels.volume);
         Ok(Found { image, contender, overlap, truth, predicted })
     }
+
+    /// As [`Truths::compare`], with no more of both in memory than so many bytes.
+    pub(super) fn compare_parts(
+        &mut self,
+        image: usize,
+        contender: usize,
+        [truth, labels]: [LabelStack; 2],
+        memory_bytes: u64,
+    ) -> Result<Found> {
+        check_field(&Field::of(&truth), &Field::of(&labels))?;
+        truth.check_numbered(memory_bytes)?;
+        let truth = truth.onto(labels.shape());
+        let features = match self.features.entry((image, labels.shape())) {
+            Entry::Occupied(known) => Rc::clone(known.get()),
+            Entry::Vacant(place) => Rc::clone(place.insert(Rc::new(truth.features(memory_bytes)?))),
+        };
+        let overlap = overlap_of_parts(&truth, &labels, memory_bytes)?;
+        let predicted = labels.features(memory_bytes)?;
+        Ok(Found { image, contender, overlap, truth: features, predicted })
+    }
 }
 
 /// The truth on the grid of labels of the same field.
 pub(super) fn on_grid_of(truth: &Labels, labels: &Labels) -> Result<Volume<u32>> {
-    let (from, to) = (truth.volume.shape, labels.volume.shape);
-    if !(is_half(from, to) || is_same_field(truth, labels)) {
-        let told = |labels: &Labels| with_size(&labels.path, labels.volume.shape);
-        return Err(failure(
-            format!("{} and {}: not one field", told(truth), told(labels)),
-            "give labels on the grid of the truth, on half of it, or with their voxel size",
-        ));
+    let field = |labels: &Labels| Field {
+        path: labels.path.clone(),
+        shape: labels.volume.shape,
+        spacing_um: labels.spacing_um,
+    };
+    check_field(&field(truth), &field(labels))?;
+    Ok(on_grid(&truth.volume, labels.volume.shape))
+}
+
+/// What a label image is of.
+struct Field {
+    path: PathBuf,
+    shape: Shape,
+    spacing_um: Option<[f64; 3]>,
+}
+
+impl Field {
+    fn of(stack: &LabelStack) -> Self {
+        let path = stack.path().to_owned();
+        Self { path, shape: stack.shape(), spacing_um: stack.spacing_um() }
     }
-    Ok(on_grid(&truth.volume, to))
+}
+
+fn check_field(truth: &Field, labels: &Field) -> Result<()> {
+    if is_half(truth.shape, labels.shape) || is_same_field(truth, labels) {
+        return Ok(());
+    }
+    let told = |field: &Field| with_size(&field.path, field.shape);
+    Err(failure(
+        format!("{} and {}: not one field", told(truth), told(labels)),
+        "give labels on the grid of the truth, on half of it, or with their voxel size",
+    ))
 }
 
 /// Whether each axis is as long or half as long, halves rounded to even.
@@ -119,17 +165,20 @@ fn is_half(from: Shape, to: Shape) -> bool {
 }
 
 /// Whether both are equally large, to half a voxel of the coarser grid.
-fn is_same_field(truth: &Labels, labels: &Labels) -> bool {
+fn is_same_field(truth: &Field, labels: &Field) -> bool {
     let (Some(a), Some(b)) = (truth.spacing_um, labels.spacing_um) else { return false };
     (0..3).all(|axis| {
-        let lengths =
-            [truth.volume.shape[axis] as f64 * a[axis], labels.volume.shape[axis] as f64 * b[axis]];
+        let lengths = [truth.shape[axis] as f64 * a[axis], labels.shape[axis] as f64 * b[axis]];
         (lengths[0] - lengths[1]).abs() <= 0.501 * a[axis].max(b[axis])
     })
 }
 
 fn shape_features(labels: &Volume<u32>) -> Features {
-    let table = measure(labels, &[], &MeasureOptions::default());
+    rows(&measure(labels, &[], &MeasureOptions::default()))
+}
+
+/// The rows of a table.
+pub(super) fn rows(table: &FeatureTable) -> Features {
     let row = |object: usize| table.columns.iter().map(|column| column.values[object]).collect();
     (0..table.objects.len()).map(row).collect()
 }

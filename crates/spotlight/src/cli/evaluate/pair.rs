@@ -38,7 +38,7 @@ pub(super) fn run(options: &Options, context: &Context) -> Result<()> {
     for (index, case) in cases.iter().enumerate() {
         let name = case.prediction.display().to_string();
         progress.set(index as u64, &name);
-        scored.push(Scored { name, scores: evaluate(case, space)? });
+        scored.push(Scored { name, scores: evaluate(case, space, options.memory)? });
     }
     drop(progress);
     if let Some(output) = &options.output {

@@ -14,6 +14,7 @@ use super::set::Findings;
 use super::tables::same_threshold;
 use super::thresholds::THRESHOLD_METRICS;
 use crate::recipe::SegmentRecipe;
+use crate::record::peak_memory_bytes;
 use crate::table::{Table, count, number};
 
 /// Thresholds of the IoU that are printed; the files have all.
@@ -223,6 +224,7 @@ pub(super) fn details(
         "fsc": !options.no_fsc,
         "fill": options.thresholds.then(|| format!("{:?}", options.fill).to_lowercase()),
         "recipe": if options.thresholds { recipe.to_json()? } else { Value::Null },
+        "peak_memory_bytes": peak_memory_bytes(),
         "bootstrap": {
             "resamples": bootstrap.resamples,
             "level": bootstrap.level,

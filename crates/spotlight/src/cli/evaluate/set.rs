@@ -12,6 +12,7 @@ use super::comparison::Case;
 use super::contender::{Contender, contenders};
 use super::files::{self, Results};
 use super::images::Images;
+use super::label_stacks::LabelStack;
 use super::objects::{ObjectScores, Segmentation, Truths, object_scores};
 use super::pixels::{PixelScores, pixel_scores};
 use super::pooled::all_series;
@@ -221,7 +222,8 @@ fn score_predictions(
         })
     };
     let space = findings.contenders[contender].space(options.otsu);
-    let mut images = Images::new(findings.images.iter().filter_map(case).collect(), space);
+    let mut images =
+        Images::new(findings.images.iter().filter_map(case).collect(), space, options.memory);
     let names: Vec<&str> = findings.images.iter().map(|image| image.name.as_str()).collect();
     let tell = |image: usize| teller.next(&format!("{name}, {}", names[image]));
     let pixels = pixel_scores(&mut images, contender, !options.no_fsc, tell)?;
@@ -252,17 +254,25 @@ fn score_labels(options: &Options, findings: &mut Findings, teller: &mut Teller)
     let mut truths = Truths::default();
     let mut found = vec![Vec::new(); findings.contenders.len()];
     for (place, image) in findings.images.iter().enumerate() {
-        let Some(truth) = truth(options, image)? else { continue };
+        let Some(mask) = &image.row.mask else { continue };
+        let mut whole: Option<Labels> = None;
         for (contender, labels) in image.labels.iter().enumerate() {
             let Some(labels) = labels else { continue };
             let name = &findings.contenders[contender].name;
             teller.next(&format!("objects of {name}, {}", image.name))?;
-            found[contender].push(truths.compare(
-                place,
-                contender,
-                &truth,
-                &read_labels(labels)?,
-            )?);
+            let stacks = [LabelStack::open(mask)?, LabelStack::open(labels)?];
+            let needed = stacks[0].whole_bytes().saturating_add(stacks[1].whole_bytes());
+            found[contender].push(if needed > options.memory {
+                whole = None;
+                truths.compare_parts(place, contender, stacks, options.memory)?
+            } else {
+                let truth = match whole.take() {
+                    Some(truth) => truth,
+                    None => read_truth(mask, options.truth_components)?,
+                };
+                let truth = whole.insert(truth);
+                truths.compare(place, contender, truth, &read_labels(labels)?)?
+            });
         }
     }
     for found in found {

@@ -30,7 +30,7 @@ pub(super) fn predicted(prepared: &Prepared, removal: Removal) -> Cow<'_, Volume
 pub(super) fn fit(images: &mut Images, region: Region, removal: Removal) -> Result<MicroFit> {
     let show = |see: SeePair| -> Result<()> {
         for index in 0..images.len() {
-            images.show(index, |prepared| {
+            images.show(index, 0, &mut |prepared, _| {
                 let [target, prediction] = prepared.pair(&predicted(prepared, removal), region);
                 see(&target, &prediction);
             })?;
@@ -42,19 +42,24 @@ pub(super) fn fit(images: &mut Images, region: Region, removal: Removal) -> Resu
 
 /// MicroMS3IM and MicroSSIM of an image, each the mean over its planes, and how many planes
 /// are left out because the target is constant there.
-pub(super) fn similarity(
-    target: &Volume<f32>,
-    prediction: &Volume<f32>,
+pub(super) fn similarity_of(
+    images: &mut Images,
+    image: usize,
+    region: Region,
+    removal: Removal,
     fit: &MicroFit,
-) -> ([f64; 2], usize) {
-    let constant = |z: &usize| {
-        let plane = target.plane(*z);
-        plane.iter().all(|voxel| *voxel == plane[0])
-    };
-    let scores = [
-        micro_ms3im(target, prediction, fit, &MsSsim::default()),
-        micro_ssim(target, prediction, fit),
-    ];
-    let means = scores.map(|planes| mean_of_defined(&planes).0);
-    (means, (0..target.shape[0]).filter(constant).count())
+) -> Result<([f64; 2], usize)> {
+    let mut scores = [Vec::new(), Vec::new()];
+    let mut constant = 0;
+    images.show(image, 0, &mut |prepared, _| {
+        let [target, prediction] = prepared.pair(&predicted(prepared, removal), region);
+        scores[0].extend(micro_ms3im(&target, &prediction, fit, &MsSsim::default()));
+        scores[1].extend(micro_ssim(&target, &prediction, fit));
+        let is_constant = |z: &usize| {
+            let plane = target.plane(*z);
+            plane.iter().all(|voxel| *voxel == plane[0])
+        };
+        constant += (0..target.shape[0]).filter(is_constant).count();
+    })?;
+    Ok((scores.map(|planes| mean_of_defined(&planes).0), constant))
 }

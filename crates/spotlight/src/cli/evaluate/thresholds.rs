@@ -15,8 +15,8 @@ use spotlight_image::segment::segment;
 use super::comparison::Prepared;
 use super::images::{Images, Region};
 use super::objects::{mean_average_precision, on_grid_of};
-use super::pixels::{Metric, metric, ring_resolution};
-use super::similarity::{Removal, fit, predicted, similarity};
+use super::pixels::{Metric, mean_resolution, metric, ring_resolutions};
+use super::similarity::{Removal, fit, predicted, similarity_of};
 use crate::cli::failure;
 use crate::cli::labels::Labels;
 use crate::cli::stacks::spacing_of_grid;
@@ -71,23 +71,30 @@ pub(super) fn threshold_scores(
         for image in 0..images.len() {
             tell(place, image)?;
             let truth = truth(image)?;
-            all.push(images.show(image, |prepared| -> Result<ThresholdScores> {
-                let prediction = predicted(prepared, removal);
-                let [target, shown] = prepared.pair(&prediction, Region::Foreground);
-                let ([multi_scale, _], _) = similarity(&target, &shown, &fit);
-                let resolution = ring_resolution(&shown, prepared.spacing_um);
-                let psnr = psnr(&target, &shown, prepared.data_range);
-                drop((target, shown));
-                let watershed = recipe.watershed_for(prepared.spacing_um);
-                let labels = segment(&prediction, &watershed.ok_or_else(missing_spacing)?);
-                let objects = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
-                let precision = match truth {
-                    Some(truth) => mean_precision(&truth, labels, prepared)?,
-                    None => f64::NAN,
-                };
-                let values = [psnr, multi_scale, resolution, 1.0 / resolution, precision];
-                Ok(ThresholdScores { image, contender, threshold, values, objects })
-            })??);
+            let region = Region::Foreground;
+            let ([multi_scale, _], _) = similarity_of(images, image, region, removal, &fit)?;
+            let for_what = "the segmentation at thresholds";
+            all.push(images.show_whole(
+                image,
+                for_what,
+                |prepared| -> Result<ThresholdScores> {
+                    let prediction = predicted(prepared, removal);
+                    let [target, shown] = prepared.pair(&prediction, region);
+                    let resolution =
+                        mean_resolution(&ring_resolutions(&shown, prepared.spacing_um));
+                    let psnr = psnr(&target, &shown, prepared.data_range);
+                    drop((target, shown));
+                    let watershed = recipe.watershed_for(prepared.spacing_um);
+                    let labels = segment(&prediction, &watershed.ok_or_else(missing_spacing)?);
+                    let objects = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
+                    let precision = match truth {
+                        Some(truth) => mean_precision(&truth, labels, prepared)?,
+                        None => f64::NAN,
+                    };
+                    let values = [psnr, multi_scale, resolution, 1.0 / resolution, precision];
+                    Ok(ThresholdScores { image, contender, threshold, values, objects })
+                },
+            )??);
         }
     }
     Ok(all)

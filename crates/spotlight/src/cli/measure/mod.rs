@@ -13,13 +13,13 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value, json};
-use spotlight_image::measure::{FeatureSet, MeasureOptions, ProfileNames, measure_and_tell};
+use spotlight_image::measure::{FeatureSet, MeasureOptions, ProfileNames};
 use spotlight_io::Channel;
 use spotlight_io::table::write_table;
 
 use crate::cli::{Context, values};
 use crate::progress::Progress;
-use crate::record::{Started, input_files};
+use crate::record::{Started, input_files, peak_memory_bytes};
 use crate::table::count;
 use plan::Plan;
 use profile::Profile;
@@ -61,6 +61,9 @@ pub struct Options {
     /// What the objects are: the names of all features begin with it
     #[arg(long, value_name = "NAME", default_value = "Nuclei", value_parser = compartment)]
     pub compartment: String,
+    /// Memory that the program may take; larger stacks are measured box by box
+    #[arg(long, value_name = "AMOUNT", default_value = "4GiB", value_parser = values::bytes)]
+    pub memory: u64,
     /// Replace the table and its record if they exist
     #[arg(long)]
     pub overwrite: bool,
@@ -99,17 +102,16 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
     let progress = Mutex::new(progress);
     for (index, field) in plan.fields.iter().enumerate() {
         let name = field.labels.display().to_string();
-        let tell = |done: usize, of: usize| {
-            let part = STEPS * done as u64 / of.max(1) as u64;
-            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            progress.set(STEPS * index as u64 + part, &name);
+        let tell = |part: f64| {
+            let done = STEPS * index as u64 + (STEPS as f64 * part) as u64;
+            progress.lock().unwrap_or_else(PoisonError::into_inner).set(done, &name);
         };
-        tell(0, 1);
-        let read = stacks::read(field, &plan)?;
-        profile.check_channels(field, &read.names)?;
+        tell(0.0);
+        let stacks = stacks::open(field, &plan)?;
+        profile.check_channels(field, &stacks.names)?;
         let measure_options =
-            MeasureOptions { spacing_um: read.spacing_um, ..measure_options(&plan) };
-        let table = measure_and_tell(&read.labels, &read.channels(), &measure_options, &tell);
+            MeasureOptions { spacing_um: stacks.spacing_um, ..measure_options(&plan) };
+        let table = stacks.measure(&measure_options, options.memory, &tell)?;
         if table.objects.is_empty() {
             let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
             progress.say(&format!("{name} has no object: the table has no row of it"));
@@ -117,7 +119,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         images.push(json!({
             "labels": field.labels,
             "images": field.images.iter().map(|image| &image.path).collect::<Vec<_>>(),
-            "spacing_um": read.spacing_um,
+            "spacing_um": stacks.spacing_um,
             "objects": table.objects.len(),
         }));
         profile.add(index, field, &table);
@@ -172,6 +174,7 @@ fn write_record(
         "texture_levels": measured.texture_levels,
         "channels": profile.channels,
         "images": images,
+        "peak_memory_bytes": peak_memory_bytes(),
         "units": units,
     });
     record.write(&record_path(&options.output), options.overwrite)

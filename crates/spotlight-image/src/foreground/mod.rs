@@ -9,11 +9,15 @@
 //! - A. A. Kalinin et al. (2025), section 2, "Foreground estimation".
 //! - `skimage.filters.threshold_otsu` of scikit-image 0.26, whose rules these are.
 
+mod parts;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::{gaussian, median_cube};
 use crate::{Border, Volume, voxel::Voxel};
+
+pub use parts::{halo, threshold_of_parts};
 
 /// Equal bins that [`threshold`] counts intensities in, as in scikit-image.
 const BINS: usize = 256;
@@ -173,27 +177,53 @@ fn best_split(histogram: &[Bin]) -> f64 {
     histogram[best].0
 }
 
-/// `count` equal bins over [low, high]. Edges are rounded to the precision of the voxels,
-/// as NumPy does, so that a voxel on an edge falls on the same side.
+/// `count` equal bins over [low, high].
 fn equal_bins<T: Voxel>(voxels: &[T], low: f64, high: f64, count: usize) -> Vec<Bin> {
-    assert!(count > 0, "a histogram needs a bin");
-    let round = |x: f64| if T::WHOLE { x } else { T::from_f64(x).to_f64() };
-    let width = round(round(high - low) / count as f64);
-    let mut edges: Vec<f64> = (0..count).map(|i| round(round(i as f64 * width) + low)).collect();
-    edges.push(high);
-    let scale = count as f64 / (high - low);
-    let counts = count_voxels(voxels, count, |value| {
-        let guess = (((value - low) * scale) as usize).min(count - 1);
-        if value < edges[guess] {
-            guess - 1
-        } else if guess + 1 < count && value >= edges[guess + 1] {
-            guess + 1
-        } else {
-            guess
-        }
-    });
-    let center = |edge: &[f64]| round(round(edge[0] + edge[1]) / 2.0);
-    edges.windows(2).map(center).zip(counts).collect()
+    let bins = EqualBins::new::<T>(low, high, count);
+    bins.with(bins.count(voxels))
+}
+
+/// Equal bins over [low, high], the last one closed. Edges are rounded to the precision of the
+/// voxels, as NumPy does, so that a voxel on an edge falls on the same side.
+struct EqualBins {
+    edges: Vec<f64>,
+    centres: Vec<f64>,
+    low: f64,
+    scale: f64,
+}
+
+impl EqualBins {
+    fn new<T: Voxel>(low: f64, high: f64, count: usize) -> Self {
+        assert!(count > 0, "a histogram needs a bin");
+        let round = |x: f64| if T::WHOLE { x } else { T::from_f64(x).to_f64() };
+        let width = round(round(high - low) / count as f64);
+        let mut edges: Vec<f64> =
+            (0..count).map(|i| round(round(i as f64 * width) + low)).collect();
+        edges.push(high);
+        let centre = |edge: &[f64]| round(round(edge[0] + edge[1]) / 2.0);
+        let centres = edges.windows(2).map(centre).collect();
+        Self { edges, centres, low, scale: count as f64 / (high - low) }
+    }
+
+    /// How many voxels fall into each.
+    fn count<T: Voxel>(&self, voxels: &[T]) -> Vec<u64> {
+        let count = self.centres.len();
+        count_voxels(voxels, count, |value| {
+            let guess = (((value - self.low) * self.scale) as usize).min(count - 1);
+            if value < self.edges[guess] {
+                guess - 1
+            } else if guess + 1 < count && value >= self.edges[guess + 1] {
+                guess + 1
+            } else {
+                guess
+            }
+        })
+    }
+
+    /// The bins with what fell into them.
+    fn with(&self, counts: Vec<u64>) -> Vec<Bin> {
+        self.centres.iter().copied().zip(counts).collect()
+    }
 }
 
 /// The grey levels that occur.
