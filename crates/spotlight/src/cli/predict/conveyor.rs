@@ -16,6 +16,8 @@ use anyhow::Result;
 use spotlight_io::{Image, Selection, Voxels};
 use spotlight_learn::predict::Prediction;
 
+use spotlight_learn::Error;
+
 use super::Stainer;
 use super::output::write_stain;
 use crate::cli::failure;
@@ -134,6 +136,13 @@ fn read(job: &Job, stainer: &Stainer<'_>) -> Result<Read> {
     }
     // Before it is read: a stack may be larger than all memory.
     let name = job.input.display().to_string();
-    stainer.predictor.check_memory(stack.shape(), spacing_um, &name, stainer.settings)?;
+    let fits = stainer.predictor.check_memory(stack.shape(), spacing_um, &name, stainer.settings);
+    fits.map_err(|error| match error {
+        Error::Memory { .. } => failure(
+            error.to_string(),
+            "raise --memory, or stain it box by box into a store with --format ome-zarr",
+        ),
+        other => other.into(),
+    })?;
     Ok(Read { started, voxels: stack.read_whole()?.voxels, spacing_um })
 }
