@@ -167,7 +167,7 @@ pub(super) fn zoom_blurred<T: Voxel>(
 }
 
 /// Where the voxels of a new axis lie among those of the old one.
-fn positions(old_length: usize, new_length: usize, alignment: Alignment) -> Vec<f64> {
+pub(super) fn positions(old_length: usize, new_length: usize, alignment: Alignment) -> Vec<f64> {
     let (old, new) = (old_length as f64, new_length as f64);
     // One division for all, as in SciPy: a position at the last voxel may come out an ulp
     // beyond it, which decides what Border::Cutoff cuts off.
