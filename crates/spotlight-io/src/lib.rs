@@ -24,5 +24,7 @@ mod voxels;
 pub use error::Error;
 pub use image::{Image, OpenStack, inspect, read_array, read_stack};
 pub use metadata::{ByteOrder, ImageInfo, Storage};
-pub use tiff::write::{Compression, OutputChannel, WriteOptions, write_ome_tiff};
+pub use tiff::write::{
+    Compression, OmeTiffWriter, OutputChannel, OutputForm, WriteOptions, write_ome_tiff,
+};
 pub use voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};

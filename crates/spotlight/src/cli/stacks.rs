@@ -14,11 +14,23 @@ use crate::cli::failure;
 ///
 /// If a voxel is NaN or infinite.
 pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
+    to_finite_box(voxels, [0; 3], path)
+}
+
+/// The voxels of a box of a stack that begins at `start`, as [`to_finite`].
+///
+/// # Errors
+///
+/// If a voxel is NaN or infinite.
+pub fn to_finite_box(voxels: Voxels, start: [usize; 3], path: &Path) -> Result<Volume<f32>> {
+    let is_whole = voxels.is_integer();
     let values = match voxels {
         Voxels::F32(volume) => volume,
         other => other.to_f32(),
     };
-    check_finite(&values, path)?;
+    if !is_whole {
+        check_finite_box(&values, start, path)?;
+    }
     Ok(values)
 }
 
@@ -28,11 +40,16 @@ pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
 ///
 /// If a voxel is NaN or infinite.
 pub fn check_finite(values: &Volume<f32>, path: &Path) -> Result<()> {
+    check_finite_box(values, [0; 3], path)
+}
+
+fn check_finite_box(values: &Volume<f32>, start: [usize; 3], path: &Path) -> Result<()> {
     match values.voxels.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(offset) => {
             let [_, height, width] = values.shape;
             let at = [offset / (height * width), offset / width % height, offset % width];
+            let at: [usize; 3] = std::array::from_fn(|axis| start[axis] + at[axis]);
             let (path, value) = (path.display(), values.voxels[offset]);
             Err(failure(
                 format!("{path}: the voxel at (z, y, x) = {at:?} is {value}"),
