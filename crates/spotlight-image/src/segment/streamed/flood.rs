@@ -53,7 +53,7 @@ pub(super) fn flood<E>(
 ) -> Result<LabelRuns, Fault<E>> {
     let count = voxel_count(&mask);
     let needed = (FLOODING * count) as u64 + mask.bytes();
-    space.check(needed, "the voxels of the foreground", None)?;
+    space.check_alone(needed, "the voxels of the foreground", None)?;
     let heights = heights(&distance, &mask, count, space)?;
     drop(distance);
     let mut before = Vec::with_capacity(mask.rows.runs.len());

@@ -11,6 +11,9 @@ use crate::segment::Watershed;
 /// Bytes that a voxel of a box takes while its median is found.
 const SMOOTHING: usize = 20;
 
+/// So many times the outlines of the mask are in memory, as runs of the mask and of what is not.
+const OUTLINES: u64 = 4;
+
 /// Parts of the work before and after.
 const PARTS: [f64; 2] = [0.7, 0.85];
 
@@ -48,7 +51,7 @@ pub(super) fn foreground<E>(
     for region in regions {
         let part = smooth.read(region)?;
         rows.extend(&part.map(|voxel| f64::from(*voxel) > threshold));
-        space.check(rows.bytes(), "the outlines of the foreground", None)?;
+        space.check(OUTLINES * rows.bytes(), "the outlines of the foreground", None)?;
     }
     drop(smooth);
     Ok(without_small_holes(Mask { shape, rows: rows.finish() }, options.hole_voxels))

@@ -36,7 +36,7 @@ pub use space::{Boxes, Fault, Room, Scratch};
 
 use super::{Watershed, reduced_shape};
 use crate::Volume;
-use crate::grid::{Region, voxel_count};
+use crate::grid::voxel_count;
 use space::Space;
 
 /// [`segment`](super::segment) of a stack that is read box by box, with the same result.
@@ -91,7 +91,6 @@ pub fn segment<E>(
         // A mask without a background has no depth, and so no seed.
         return Ok(LabelRuns::none(shape));
     }
-    space.check(mask.bytes(), "the outlines of the foreground", None)?;
     let distance = distance::distance(&mask, space)?;
     space.tell(0.9);
     let seeds = seeds::seeds(&distance, &mask, options, space)?;
@@ -124,5 +123,5 @@ pub fn prepare<E>(
     space.check(4 * voxel_count(shape) as u64, "the stack on the grid of the labels", None)?;
     let prepared = prepare::prepare(stack, options, space)?;
     space.tell(1.0);
-    Ok(prepared.read(Region::whole(shape))?)
+    Ok(prepared.into_whole()?)
 }

@@ -11,7 +11,7 @@ use crate::segment::peaks::{Surroundings, inner};
 use crate::segment::{Peaks, Watershed, distinct_h_maxima};
 
 /// Bytes that a voxel of a box takes while it is searched for seeds.
-const SEARCHING: usize = 8;
+const SEARCHING: usize = 40;
 
 /// The same where seeds are maxima of a height.
 const RISING: usize = 24;
@@ -103,7 +103,7 @@ fn search<E>(
         });
         seeds.extend(found.into_iter().map(|place| offset(shape, region, place)));
         let bytes = (seeds.len() * size_of::<usize>()) as u64;
-        space.check(bytes, "the seeds", None)?;
+        space.check(2 * bytes, "the seeds", None)?;
     }
     Ok(())
 }
@@ -194,7 +194,7 @@ fn grow<E>(
             }
         }
         rows.extend(&plane);
-        space.check(rows.bytes(), "the outlines of the seeds", None)?;
+        space.check(2 * rows.bytes(), "the outlines of the seeds", None)?;
     }
     Ok(rows.finish())
 }

@@ -164,8 +164,18 @@ impl<'a, E> Space<'a, E> {
         usize::try_from(self.room.memory_bytes / 4).unwrap_or(usize::MAX)
     }
 
-    /// Refuses what needs more memory than there is.
+    /// Refuses what needs more memory than there is beside the stores.
     pub(super) fn check(
+        &self,
+        needed_bytes: u64,
+        what: &'static str,
+        region: Option<Region>,
+    ) -> Result<(), Fault<E>> {
+        self.check_alone(needed_bytes + self.stored_bytes.get(), what, region)
+    }
+
+    /// Refuses what needs more memory than there is, the stores being given up.
+    pub(super) fn check_alone(
         &self,
         needed_bytes: u64,
         what: &'static str,

@@ -80,6 +80,14 @@ impl<'a, T: Stored, E> Store<'a, T, E> {
         Ok(Volume::new(region.shape, voxels))
     }
 
+    /// All voxels.
+    pub(super) fn into_whole(self) -> Result<Volume<T>, E> {
+        match &self.place {
+            Place::Memory(volume) => Ok(volume.replace(Volume::filled([0; 3], T::default()))),
+            Place::Scratch(_) => self.read(Region::whole(self.shape)),
+        }
+    }
+
     /// Writes a box that begins at `start`.
     pub(super) fn write(&self, start: [usize; 3], part: &Volume<T>) -> Result<(), E> {
         let scratch = match &self.place {
