@@ -122,7 +122,7 @@ pub struct OutputForm {
 /// let path = folder.path().join("labels.ome.tif");
 /// let form = OutputForm { shape: [4, 8, 8], sample_type: SampleType::U16, spacing_um: None };
 /// let mut writer = OmeTiffWriter::create(&path, &["Nuclei"], form, &WriteOptions::default())?;
-/// for z in 0..4 {
+/// for z in 0..4_u16 {
 ///     writer.write(&Voxels::from(Volume::filled([1, 8, 8], z)))?;
 /// }
 /// writer.finish()?;

@@ -141,17 +141,20 @@ pub(super) struct Space<'a, E> {
     pub(super) room: &'a Room<'a, E>,
     /// Bytes of stores that are in memory.
     pub(super) stored_bytes: Cell<u64>,
+    /// Who is told of the work, and what was told last.
     tell: RefCell<&'a mut dyn FnMut(f64)>,
+    told: Cell<f64>,
 }
 
 impl<'a, E> Space<'a, E> {
     pub(super) fn new(room: &'a Room<'a, E>, tell: &'a mut dyn FnMut(f64)) -> Self {
-        Self { room, stored_bytes: Cell::new(0), tell: RefCell::new(tell) }
+        Self { room, stored_bytes: Cell::new(0), tell: RefCell::new(tell), told: Cell::new(0.0) }
     }
 
-    /// Tells which part of the work is done.
+    /// Tells which part of the work is done. A step that is done twice takes none back.
     pub(super) fn tell(&self, part: f64) {
-        (self.tell.borrow_mut())(part);
+        self.told.set(part.max(self.told.get()));
+        (self.tell.borrow_mut())(self.told.get());
     }
 
     /// Tells which part of a piece of the work is done.

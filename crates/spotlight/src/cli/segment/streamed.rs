@@ -19,10 +19,10 @@ use crate::cli::{failure, stacks};
 const WHOLE: u64 = 14;
 
 /// Bytes that a voxel of the grid takes besides the stack, while nuclei are found.
-const ON_GRID: u64 = 36;
+const ON_GRID: u64 = 16;
 
 /// Bytes that a voxel of the stack takes besides, where a picture is drawn.
-const PREVIEW: u64 = 13;
+const PREVIEW: u64 = 10;
 
 /// Bytes of the program and what it has to do for every stack.
 const ALWAYS: u64 = 64 << 20;
