@@ -27,7 +27,9 @@ mod zarr;
 pub use error::Error;
 pub use image::{Image, OpenStack, inspect, read_array, read_stack};
 pub use metadata::{ByteOrder, ImageInfo, Storage};
-pub use tiff::write::{Compression, OutputChannel, WriteOptions, write_ome_tiff};
+pub use tiff::write::{
+    Compression, OmeTiffWriter, OutputChannel, OutputForm, WriteOptions, write_ome_tiff,
+};
 pub use voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};
 pub use zarr::is_address;
 pub use zarr::write::{

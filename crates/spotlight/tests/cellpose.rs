@@ -194,6 +194,28 @@ fn planes_are_segmented_as_images() {
 }
 
 #[test]
+fn a_stack_read_box_by_box_has_the_same_nuclei() {
+    let stacks = folder();
+    let small = image();
+    let fine = Volume::from_fn(small.shape.map(|length| 5 * length), |place| {
+        small.at(place.map(|index| index / 5))
+    });
+    stacks.write("fine.tif", &fine.into(), SPACING);
+    let bytes = ["1GB", "115MB"].map(|memory| {
+        let out = stacks.path(memory).join("labels.tif");
+        fs::create_dir(stacks.path(memory)).unwrap();
+        let more = [settings([0.2; 3], &[]), vec!["--memory".into(), memory.into()]].concat();
+        succeeds(&segment(&stacks.path("fine.tif"), Some(&weights()), &out, &more));
+        let record = fs::read(out.with_extension("json")).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        assert_eq!(record["details"]["read_box_by_box"], memory == "115MB");
+        assert!(record["details"]["nuclei"].as_u64().unwrap() > 0);
+        fs::read(out).unwrap()
+    });
+    assert!(bytes[0] == bytes[1]);
+}
+
+#[test]
 fn a_stack_of_one_value_has_no_nuclei() {
     let stacks = folder();
     stacks.write("flat.tif", &image().map(|_| 7_u16).into(), SPACING);

@@ -23,7 +23,7 @@ mod tables;
 use rayon::prelude::*;
 
 use crate::{Shape, Volume};
-use tables::Tables;
+pub(crate) use tables::{Tables, TileCounts};
 
 /// Grey levels that the equalisation works with, as in scikit-image.
 const LEVELS: usize = 1 << 14;
@@ -83,7 +83,7 @@ pub fn clahe(mut volume: Volume<f32>, options: &Clahe) -> Volume<f32> {
     }
     let bins = bins(&volume, options.bins);
     let tables = Tables::new(&bins, tile, options.clip_limit, options.bins);
-    interpolate(&bins, tile, &tables, &mut volume);
+    interpolate(&bins, [0; 3], &places(bins.shape, tile), &tables, &mut volume);
     scale_to_unit(&mut volume.voxels);
     volume
 }
@@ -102,6 +102,13 @@ fn bins(volume: &Volume<f32>, count: usize) -> Volume<u16> {
             range
         })
         .reduce(|| (u16::MAX, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let bin_of = bin_of_values(low, high, count);
+    bins.voxels.par_iter_mut().for_each(|bin| *bin = bin_of[usize::from(*bin - low)]);
+    bins
+}
+
+/// The bin of each 16-bit value of an image, from the lowest to the highest.
+pub(crate) fn bin_of_values(low: u16, high: u16, count: usize) -> Vec<u16> {
     let last = (LEVELS - 1) as f64;
     let level = |value: u16| {
         if low == high {
@@ -110,14 +117,11 @@ fn bins(volume: &Volume<f32>, count: usize) -> Volume<u16> {
         (f64::from(value - low) / f64::from(high - low) * last).round_ties_even()
     };
     let width = 1 + LEVELS / count;
-    let bin_of: Vec<u16> =
-        (low..=high).map(|value| (level(value) as usize / width) as u16).collect();
-    bins.voxels.par_iter_mut().for_each(|bin| *bin = bin_of[usize::from(*bin - low)]);
-    bins
+    (low..=high).map(|value| (level(value) as usize / width) as u16).collect()
 }
 
-/// [0, 1] to 0 ... 65535, halves rounded to even.
-fn to_u16(voxel: f32) -> u16 {
+/// [0, 1] to 0 ... 65535, halves rounded to even; never lower for a higher voxel.
+pub(crate) fn to_u16(voxel: f32) -> u16 {
     // Where f32 has no fractions any more, addition rounds to whole numbers.
     const WHOLE: f32 = (1_u32 << 23) as f32;
     let scaled = (voxel.max(0.0) * MAX_U16).min(MAX_U16);
@@ -126,7 +130,7 @@ fn to_u16(voxel: f32) -> u16 {
 
 /// The two tiles that a place on an axis lies between, and how near it is to each.
 #[derive(Clone, Copy)]
-struct Between {
+pub(crate) struct Between {
     tiles: [usize; 2],
     weights: [f64; 2],
 }
@@ -142,11 +146,22 @@ fn between(length: usize, tile: usize) -> Vec<Between> {
     (0..length).map(place).collect()
 }
 
-/// Maps each voxel by the tiles around it; whole numbers come out.
-fn interpolate(bins: &Volume<u16>, tile: Shape, tables: &Tables, result: &mut Volume<f32>) {
+/// Tiles and weights for each place on each axis of a volume.
+pub(crate) fn places(shape: Shape, tile: Shape) -> [Vec<Between>; 3] {
+    std::array::from_fn(|axis| between(shape[axis], tile[axis]))
+}
+
+/// Maps each voxel of a box that begins at `start` by the tiles around it; whole numbers come out.
+pub(crate) fn interpolate(
+    bins: &Volume<u16>,
+    start: [usize; 3],
+    places: &[Vec<Between>; 3],
+    tables: &Tables,
+    result: &mut Volume<f32>,
+) {
     let [_, height, width] = bins.shape;
-    let places: [Vec<Between>; 3] =
-        std::array::from_fn(|axis| between(bins.shape[axis], tile[axis]));
+    let places: [&[Between]; 3] =
+        std::array::from_fn(|axis| &places[axis][start[axis]..start[axis] + bins.shape[axis]]);
     let rows = result.voxels.par_chunks_mut(width).zip(bins.voxels.par_chunks(width));
     rows.enumerate().for_each(|(row, (result, bins))| {
         let (z, y) = (places[0][row / height], places[1][row % height]);
@@ -179,8 +194,13 @@ fn scale_to_unit(voxels: &mut [f32]) {
     let range = voxels.par_chunks(PIECE).map(|piece| piece.iter().fold(none(), widen));
     let (low, high) = range.reduce(none, |a, b| (a.0.min(b.0), a.1.max(b.1)));
     voxels.par_iter_mut().for_each(|v| {
-        *v = if low == high { v.clamp(0.0, 1.0) } else { (*v - low) / (high - low) };
+        *v = to_unit(*v, low, high);
     });
+}
+
+/// A value of an image from `low` to `high`, scaled to [0, 1]; a constant is clipped to it.
+pub(crate) fn to_unit(value: f32, low: f32, high: f32) -> f32 {
+    if low == high { value.clamp(0.0, 1.0) } else { (value - low) / (high - low) }
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ pub fn distance_transform<T: Voxel>(mask: &Volume<bool>, spacing: [f64; 3]) -> V
     const { assert!(!T::WHOLE, "distances are not whole numbers") };
     let positive = |size: &f64| *size > 0.0 && size.is_finite();
     assert!(spacing.iter().all(positive), "spacings must be positive, are {spacing:?}");
+    let mut distance = squared_in_planes(mask, spacing);
+    if !mask.voxels.is_empty() {
+        across_planes(&mut distance, spacing[0]);
+    }
+    distance
+}
+
+/// The first part of [`distance_transform`], which each plane is done alone by: the squared
+/// distance to the background of the same plane.
+pub(crate) fn squared_in_planes<T: Voxel>(mask: &Volume<bool>, spacing: [f64; 3]) -> Volume<T> {
     let [_, height, width] = mask.shape;
     let mut distance = Volume::filled(mask.shape, T::from_f64(0.0));
     if mask.voxels.is_empty() {
@@ -50,9 +60,15 @@ pub fn distance_transform<T: Voxel>(mask: &Volume<bool>, spacing: [f64; 3]) -> V
     let rows = distance.voxels.par_chunks_mut(width).zip(mask.voxels.par_chunks(width));
     rows.for_each(|(distance, mask)| along_row(mask, spacing[2], distance));
     along_columns(&mut distance.voxels, height, width, spacing[1]);
-    along_columns(&mut distance.voxels, mask.shape[0], height * width, spacing[0]);
-    distance.voxels.par_iter_mut().for_each(|d| *d = T::from_f64(d.to_f64().sqrt()));
     distance
+}
+
+/// The second part, which each column along z is done alone by: the distance, from the squared
+/// ones in the planes.
+pub(crate) fn across_planes<T: Voxel>(squared: &mut Volume<T>, spacing: f64) {
+    let [depth, height, width] = squared.shape;
+    along_columns(&mut squared.voxels, depth, height * width, spacing);
+    squared.voxels.par_iter_mut().for_each(|d| *d = T::from_f64(d.to_f64().sqrt()));
 }
 
 /// Squared distance to the background in the same row.

@@ -26,18 +26,27 @@ use crate::Volume;
 pub fn percentiles(volume: &Volume<f32>, percents: &[f64]) -> Vec<f64> {
     assert!(!volume.voxels.is_empty(), "no voxels, no percentiles");
     let mut ranks = Ranks::new(&volume.voxels);
-    let mut percentile = |percent: &f64| {
-        assert!((0.0..=100.0).contains(percent), "{percent} % is not a percentile");
-        let place = percent / 100.0 * (volume.voxels.len() - 1) as f64;
-        let (low, part) = (f64::from(ranks.nth(place as usize)), place.fract());
-        if part == 0.0 {
-            return low;
-        }
-        let high = f64::from(ranks.nth(place as usize + 1));
-        // From the nearer end, as NumPy does.
-        if part < 0.5 { low + (high - low) * part } else { high - (high - low) * (1.0 - part) }
-    };
-    percents.iter().map(&mut percentile).collect()
+    let count = volume.voxels.len();
+    percents.iter().map(|percent| percentile(*percent, count, |rank| ranks.nth(rank))).collect()
+}
+
+/// A percentile of `count` voxels, of which `nth` tells the one at a place in order of size.
+pub(crate) fn percentile(percent: f64, count: usize, mut nth: impl FnMut(usize) -> f32) -> f64 {
+    let (first, second) = ranks_of(percent, count);
+    let low = f64::from(nth(first));
+    let Some((rank, part)) = second else { return low };
+    let high = f64::from(nth(rank));
+    // From the nearer end, as NumPy does.
+    if part < 0.5 { low + (high - low) * part } else { high - (high - low) * (1.0 - part) }
+}
+
+/// The places in order of size that a percentile lies between: the first, and the second with the
+/// way to it where it does not lie on the first.
+pub(crate) fn ranks_of(percent: f64, count: usize) -> (usize, Option<(usize, f64)>) {
+    assert!((0.0..=100.0).contains(&percent), "{percent} % is not a percentile");
+    let place = percent / 100.0 * (count - 1) as f64;
+    let part = place.fract();
+    (place as usize, (part != 0.0).then_some((place as usize + 1, part)))
 }
 
 /// Maps the range between two percentiles to [0, 1] and clips what lies outside.
@@ -59,13 +68,31 @@ pub fn percentiles(volume: &Volume<f32>, percents: &[f64]) -> Vec<f64> {
 #[must_use]
 pub fn stretch(volume: &Volume<f32>, percents: [f64; 2]) -> Volume<f32> {
     let limits = percentiles(volume, &percents);
-    let (low, high, width) = (limits[0] as f32, limits[1] as f32, (limits[1] - limits[0]) as f32);
-    // In f32, as the reference does it.
-    let scale = |voxel: &f32| ((voxel.max(low).min(high) - low) / width).min(1.0);
-    if width <= 0.0 {
-        return Volume::filled(volume.shape, 0.0);
+    let stretching = Stretching::new([limits[0], limits[1]]);
+    Volume::new(volume.shape, volume.voxels.par_iter().map(|v| stretching.apply(*v)).collect())
+}
+
+/// The map from the range between two values to [0, 1].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretching {
+    low: f32,
+    high: f32,
+    width: f32,
+}
+
+impl Stretching {
+    pub(crate) fn new([low, high]: [f64; 2]) -> Self {
+        Self { low: low as f32, high: high as f32, width: (high - low) as f32 }
     }
-    Volume::new(volume.shape, volume.voxels.par_iter().map(scale).collect())
+
+    /// Where a voxel comes to lie; never lower for a higher voxel.
+    pub(crate) fn apply(&self, voxel: f32) -> f32 {
+        if self.width <= 0.0 {
+            return 0.0;
+        }
+        // In f32, as the reference does it.
+        ((voxel.max(self.low).min(self.high) - self.low) / self.width).min(1.0)
+    }
 }
 
 /// Voxels in order of size, sorted no further than is asked for.

@@ -147,7 +147,11 @@ pub fn otsu_threshold<T: Voxel>(volume: &Volume<T>, bins: Bins) -> f64 {
         return low;
     }
     let histogram = match bins {
-        Bins::Count(count) => equal_bins::<T>(&volume.voxels, low, high, count),
+        Bins::Count(count) => {
+            let bins = EqualBins::new::<T>(low, high, count);
+            let counts = count_voxels(&volume.voxels, count, |value| bins.bin_of(value));
+            return bins.threshold::<T>(&counts);
+        }
         Bins::Integers => grey_levels(&volume.voxels, low, high),
     };
     best_split(&histogram)
@@ -177,53 +181,51 @@ fn best_split(histogram: &[Bin]) -> f64 {
     histogram[best].0
 }
 
-/// `count` equal bins over [low, high].
-fn equal_bins<T: Voxel>(voxels: &[T], low: f64, high: f64, count: usize) -> Vec<Bin> {
-    let bins = EqualBins::new::<T>(low, high, count);
-    bins.with(bins.count(voxels))
-}
-
-/// Equal bins over [low, high], the last one closed. Edges are rounded to the precision of the
-/// voxels, as NumPy does, so that a voxel on an edge falls on the same side.
-struct EqualBins {
-    edges: Vec<f64>,
-    centres: Vec<f64>,
+/// Equal bins over [low, high]. Edges are rounded to the precision of the voxels, as NumPy does,
+/// so that a voxel on an edge falls on the same side.
+pub(crate) struct EqualBins {
     low: f64,
     scale: f64,
+    /// Where the bins begin, and where the last one ends.
+    edges: Vec<f64>,
 }
 
 impl EqualBins {
-    fn new<T: Voxel>(low: f64, high: f64, count: usize) -> Self {
+    /// `count` bins for voxels from `low` to `high`.
+    pub(crate) fn new<T: Voxel>(low: f64, high: f64, count: usize) -> Self {
         assert!(count > 0, "a histogram needs a bin");
-        let round = |x: f64| if T::WHOLE { x } else { T::from_f64(x).to_f64() };
-        let width = round(round(high - low) / count as f64);
-        let mut edges: Vec<f64> =
-            (0..count).map(|i| round(round(i as f64 * width) + low)).collect();
+        let width = round::<T>(round::<T>(high - low) / count as f64);
+        let edge = |i: usize| round::<T>(round::<T>(i as f64 * width) + low);
+        let mut edges: Vec<f64> = (0..count).map(edge).collect();
         edges.push(high);
-        let centre = |edge: &[f64]| round(round(edge[0] + edge[1]) / 2.0);
-        let centres = edges.windows(2).map(centre).collect();
-        Self { edges, centres, low, scale: count as f64 / (high - low) }
+        Self { low, scale: count as f64 / (high - low), edges }
     }
 
-    /// How many voxels fall into each.
-    fn count<T: Voxel>(&self, voxels: &[T]) -> Vec<u64> {
-        let count = self.centres.len();
-        count_voxels(voxels, count, |value| {
-            let guess = (((value - self.low) * self.scale) as usize).min(count - 1);
-            if value < self.edges[guess] {
-                guess - 1
-            } else if guess + 1 < count && value >= self.edges[guess + 1] {
-                guess + 1
-            } else {
-                guess
-            }
-        })
+    /// The bin of a value from `low` to `high`.
+    pub(crate) fn bin_of(&self, value: f64) -> usize {
+        let count = self.edges.len() - 1;
+        let guess = (((value - self.low) * self.scale) as usize).min(count - 1);
+        if value < self.edges[guess] {
+            guess - 1
+        } else if guess + 1 < count && value >= self.edges[guess + 1] {
+            guess + 1
+        } else {
+            guess
+        }
     }
 
-    /// The bins with what fell into them.
-    fn with(&self, counts: Vec<u64>) -> Vec<Bin> {
-        self.centres.iter().copied().zip(counts).collect()
+    /// Otsu's threshold of voxels of which each bin holds so many.
+    pub(crate) fn threshold<T: Voxel>(&self, counts: &[u64]) -> f64 {
+        let center = |edge: &[f64]| round::<T>(round::<T>(edge[0] + edge[1]) / 2.0);
+        let histogram: Vec<Bin> =
+            self.edges.windows(2).map(center).zip(counts.iter().copied()).collect();
+        best_split(&histogram)
     }
+}
+
+/// A number as precise as a voxel.
+fn round<T: Voxel>(x: f64) -> f64 {
+    if T::WHOLE { x } else { T::from_f64(x).to_f64() }
 }
 
 /// The grey levels that occur.
@@ -245,7 +247,7 @@ fn grey_levels<T: Voxel>(voxels: &[T], low: f64, high: f64) -> Vec<Bin> {
 }
 
 /// Counts the voxels in each of `bins` bins.
-fn count_voxels<T: Voxel>(
+pub(crate) fn count_voxels<T: Voxel>(
     voxels: &[T],
     bins: usize,
     bin: impl Fn(f64) -> usize + Sync,

@@ -89,15 +89,15 @@ pub fn threshold_of_parts<E>(
     if low == high {
         return Ok(low);
     }
-    let histogram = if integer && recipe == OtsuRecipe::Plain {
-        levels(low, high, &mut for_each)?
-    } else {
-        let bins = EqualBins::new::<f32>(low, high, BINS);
-        let mut counts = vec![0; BINS];
-        for_each(&mut |voxels| add(&mut counts, &bins.count(voxels)))?;
-        bins.with(counts)
-    };
-    Ok(best_split(&histogram))
+    if integer && recipe == OtsuRecipe::Plain {
+        return Ok(best_split(&levels(low, high, &mut for_each)?));
+    }
+    let bins = EqualBins::new::<f32>(low, high, BINS);
+    let mut counts = vec![0; BINS];
+    for_each(&mut |voxels| {
+        add(&mut counts, &count_voxels(voxels, BINS, |value| bins.bin_of(value)));
+    })?;
+    Ok(bins.threshold::<f32>(&counts))
 }
 
 /// What is shown the voxels of every part.

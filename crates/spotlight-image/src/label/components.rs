@@ -50,14 +50,28 @@ where
 /// The connected components of a volume as runs of voxels.
 pub(crate) struct Components {
     width: usize,
-    /// Runs before each row, and in all rows at the end.
-    before: Vec<u32>,
-    /// First voxel and the one after the last, along x.
-    runs: Vec<[u32; 2]>,
+    /// The runs.
+    pub(crate) rows: Rows,
     /// The component each run belongs to, from 0.
-    component: Vec<u32>,
+    pub(crate) component: Vec<u32>,
     /// How many there are.
     pub(crate) count: usize,
+}
+
+/// The runs of all rows of a volume, in raster order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    /// Runs before each row, and in all rows at the end.
+    pub(crate) before: Vec<u32>,
+    /// First voxel and the one after the last, along x.
+    pub(crate) runs: Vec<[u32; 2]>,
+}
+
+impl Rows {
+    /// The runs of one row, by their places in [`Rows::runs`].
+    pub(crate) fn of(&self, row: usize) -> std::ops::Range<usize> {
+        self.before[row] as usize..self.before[row + 1] as usize
+    }
 }
 
 impl Components {
@@ -72,32 +86,40 @@ impl Components {
         K: PartialEq + Default,
     {
         let width = volume.shape[2];
-        let (before, runs) = find_runs(volume, &key);
-        let mut forest = Forest { parent: (0..runs.len() as u32).collect() };
-        let rows = volume.shape[0] * volume.shape[1];
-        let runs_of = |row: usize| before[row] as usize..before[row + 1] as usize;
-        let value =
-            |row: usize, run: usize| key(volume.voxels[row * width + runs[run][0] as usize]);
-        for row in 0..rows {
-            for (other, reach) in
-                earlier_rows(row, volume.shape, connectivity).into_iter().flatten()
-            {
-                join(&runs, runs_of(row), runs_of(other), reach, |a, b| {
-                    if value(row, a) == value(other, b) {
+        let rows = find_runs(volume, &key);
+        let value = |row: usize, [x, _]: [u32; 2]| key(volume.voxels[row * width + x as usize]);
+        Self::joined(volume.shape, rows, connectivity, |rows, (row, a), (other, b)| {
+            value(row, rows.runs[a]) == value(other, rows.runs[b])
+        })
+    }
+
+    /// The components of runs; two that touch are joined if `same` says so of them, each told by
+    /// its row and its place.
+    pub(crate) fn joined(
+        shape: Shape,
+        rows: Rows,
+        connectivity: Connectivity,
+        same: impl Fn(&Rows, (usize, usize), (usize, usize)) -> bool,
+    ) -> Self {
+        let mut forest = Forest { parent: (0..rows.runs.len() as u32).collect() };
+        for row in 0..shape[0] * shape[1] {
+            for (other, reach) in earlier_rows(row, shape, connectivity).into_iter().flatten() {
+                join(&rows.runs, rows.of(row), rows.of(other), reach, |a, b| {
+                    if same(&rows, (row, a), (other, b)) {
                         forest.join(a as u32, b as u32);
                     }
                 });
             }
         }
         let (component, count) = forest.numbers();
-        Self { width, before, runs, component, count }
+        Self { width: shape[2], rows, component, count }
     }
 
     /// Calls a function with the component and the voxels of every run, in raster order.
     pub(crate) fn for_each_run(&self, mut call: impl FnMut(usize, std::ops::Range<usize>)) {
-        for (row, ends) in self.before.windows(2).enumerate() {
+        for (row, ends) in self.rows.before.windows(2).enumerate() {
             for run in ends[0] as usize..ends[1] as usize {
-                let [start, stop] = self.runs[run].map(|x| row * self.width + x as usize);
+                let [start, stop] = self.rows.runs[run].map(|x| row * self.width + x as usize);
                 call(self.component[run] as usize, start..stop);
             }
         }
@@ -106,15 +128,15 @@ impl Components {
     /// How many voxels each component has.
     pub(crate) fn voxel_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.count];
-        for ([start, stop], component) in self.runs.iter().zip(&self.component) {
+        for ([start, stop], component) in self.rows.runs.iter().zip(&self.component) {
             counts[*component as usize] += (stop - start) as usize;
         }
         counts
     }
 }
 
-/// Cuts every row into runs: how many there are before each row, and all of them.
-fn find_runs<T, K>(volume: &Volume<T>, key: &(impl Fn(T) -> K + Sync)) -> (Vec<u32>, Vec<[u32; 2]>)
+/// Cuts every row into runs.
+pub(crate) fn find_runs<T, K>(volume: &Volume<T>, key: &(impl Fn(T) -> K + Sync)) -> Rows
 where
     T: Copy + Sync,
     K: PartialEq + Default,
@@ -146,7 +168,7 @@ where
     }
     before.resize(volume.shape[0] * volume.shape[1] + 1, 0);
     let runs: Vec<Vec<[u32; 2]>> = parts.into_iter().map(|(_, runs)| runs).collect();
-    (before, runs.concat())
+    Rows { before, runs: runs.concat() }
 }
 
 /// The rows before a row in which its voxels have neighbours, and how far beyond the ends

@@ -11,10 +11,10 @@ mod objects;
 
 pub use border::clear_border;
 pub use components::components;
-pub(crate) use components::{Components, root};
+pub(crate) use components::{Components, Rows, find_runs, root};
 pub(crate) use holes::fill;
 pub use holes::{fill_holes, fill_small_holes};
-pub(crate) use object_holes::{crop_object, paste_object};
+pub(crate) use object_holes::{crop_object, open_faces, paste_object, searched};
 pub use object_holes::{fill_object_holes, fill_object_holes_in_planes, fill_small_object_holes};
 pub(crate) use objects::boxes_in;
 pub use objects::{

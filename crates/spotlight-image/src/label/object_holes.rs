@@ -104,7 +104,7 @@ pub fn fill_object_holes_in_planes(labels: &Volume<u32>, min_voxels: usize) -> V
 
 /// Where to search for holes of fewer than `min_voxels` voxels of an object in this box:
 /// there, if all beyond the box hangs together in larger pieces, and everywhere if not.
-fn searched(region: Region, shape: Shape, min_voxels: usize) -> Region {
+pub(crate) fn searched(region: Region, shape: Shape, min_voxels: usize) -> Region {
     let open = |axis: &usize| region.shape[*axis] < shape[*axis];
     let open: Vec<usize> = (0..3).filter(open).collect();
     let smallest = match open.as_slice() {
@@ -122,7 +122,7 @@ fn searched(region: Region, shape: Shape, min_voxels: usize) -> Region {
 }
 
 /// The faces of a box that are not faces of the volume.
-fn open_faces(region: Region, shape: Shape) -> [[bool; 2]; 3] {
+pub(crate) fn open_faces(region: Region, shape: Shape) -> [[bool; 2]; 3] {
     std::array::from_fn(|axis| [region.start[axis] > 0, region.stop()[axis] < shape[axis]])
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::spline::{Prefilter, cubic_weights};
 use crate::filter::Blur;
+use crate::grid::Shape;
 use crate::lines::{LANES, along_axis};
 use crate::{Border, Volume, voxel::Voxel};
 
@@ -23,16 +24,7 @@ pub(super) fn cubic<T: Voxel>(
     border: Border,
     blurs: [Option<Blur>; 3],
 ) -> Volume<T> {
-    let growth = |axis: &usize| positions[*axis].len() as f64 / volume.shape[*axis] as f64;
-    let mut axes: Vec<usize> =
-        (0..3).rev().filter(|axis| !stays(volume.shape[*axis], &positions[*axis])).collect();
-    // The axis that shrinks most goes first: it leaves the others less to do.
-    axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
-    let step = |axis: &usize| {
-        let step = Step::new(*axis, volume.shape[*axis], &positions[*axis], border);
-        (step, blurs[*axis].as_ref())
-    };
-    match axes.iter().map(step).collect::<Vec<_>>().as_slice() {
+    match steps(volume.shape, positions, border, blurs).as_slice() {
         [] => volume.into_owned(),
         [only] => apply(only, &volume),
         [first, others @ ..] => {
@@ -51,9 +43,26 @@ fn stays(old_length: usize, positions: &[f64]) -> bool {
     old_length == positions.len() && positions.iter().enumerate().all(|(i, at)| *at == i as f64)
 }
 
-/// The interpolation along one axis.
-struct Step {
-    axis: usize,
+/// The steps of [`cubic`], one for each axis that changes, in their order.
+pub(crate) fn steps(
+    shape: Shape,
+    positions: &[Vec<f64>; 3],
+    border: Border,
+    mut blurs: [Option<Blur>; 3],
+) -> Vec<Step> {
+    let growth = |axis: &usize| positions[*axis].len() as f64 / shape[*axis] as f64;
+    let mut axes: Vec<usize> =
+        (0..3).rev().filter(|axis| !stays(shape[*axis], &positions[*axis])).collect();
+    // The axis that shrinks most goes first: it leaves the others less to do.
+    axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
+    let step = |axis| Step::new(axis, shape[axis], &positions[axis], border, blurs[axis].take());
+    axes.into_iter().map(step).collect()
+}
+
+/// The blur and the interpolation along one axis.
+pub(crate) struct Step {
+    pub(crate) axis: usize,
+    blur: Option<Blur>,
     old_length: usize,
     border: Border,
     /// Voxels the line is extended by at both ends before anything else.
@@ -64,7 +73,13 @@ struct Step {
 }
 
 impl Step {
-    fn new(axis: usize, old_length: usize, positions: &[f64], border: Border) -> Self {
+    fn new(
+        axis: usize,
+        old_length: usize,
+        positions: &[f64],
+        border: Border,
+        blur: Option<Blur>,
+    ) -> Self {
         let margin = match border {
             Border::Nearest | Border::Constant(_) => MARGIN,
             Border::Mirror | Border::Reflect | Border::Cutoff(_) => 0,
@@ -84,19 +99,22 @@ impl Step {
             })
         };
         let taps = positions.iter().map(taps).collect();
-        Self { axis, old_length, border, margin, prefilter: Prefilter::new(border, length), taps }
+        let prefilter = Prefilter::new(border, length);
+        Self { axis, blur, old_length, border, margin, prefilter, taps }
+    }
+
+    /// Voxels of a new line.
+    pub(crate) fn length(&self) -> usize {
+        self.taps.len()
     }
 }
 
-/// Blurs and interpolates along an axis.
-fn apply<S: Voxel, D: Voxel>(
-    (step, blur): &(Step, Option<&Blur>),
-    volume: &Volume<S>,
-) -> Volume<D> {
-    let margin = step.margin + blur.map_or(0, Blur::radius);
+/// Blurs and interpolates along an axis; every line by itself.
+pub(crate) fn apply<S: Voxel, D: Voxel>(step: &Step, volume: &Volume<S>) -> Volume<D> {
+    let margin = step.margin + step.blur.as_ref().map_or(0, Blur::radius);
     let length = step.old_length + 2 * step.margin;
     along_axis(volume, step.axis, margin, step.taps.len(), |line, new| {
-        if let Some(blur) = blur {
+        if let Some(blur) = &step.blur {
             blur.shift(&mut line[step.margin..], step.old_length);
         }
         let line = &mut line[..length];

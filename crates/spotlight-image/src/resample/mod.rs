@@ -11,6 +11,8 @@ mod resize;
 mod spline;
 mod zoom;
 
+pub(crate) use cubic::{Step, apply};
 pub use part::{zoom_part, zoom_source};
 pub use resize::{Resize, rescale, rescale_shape, resize, resize_owned};
+pub(crate) use resize::{clip_to_range, default_steps};
 pub use zoom::{Alignment, Order, Zoom, resample_to_spacing, zoom, zoom_shape, zoom_with};

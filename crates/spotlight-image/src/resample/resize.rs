@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::zoom::{Alignment, Order, Zoom, zoom_blurred, zoom_with};
+use super::cubic::{Step, steps};
+use super::zoom::{Alignment, Order, Zoom, positions, zoom_blurred, zoom_with};
 use crate::filter::{Blur, gaussian};
 use crate::grid::Shape;
 use crate::{Border, Volume, voxel::Voxel};
@@ -67,14 +68,10 @@ pub fn resize_owned<T: Voxel>(volume: Volume<T>, shape: Shape, options: &Resize)
 
 fn resize_any<T: Voxel>(volume: Cow<'_, Volume<T>>, shape: Shape, options: &Resize) -> Volume<T> {
     let zoom = Zoom { order: options.order, border: options.border, alignment: Alignment::Faces };
-    let shrinkage = |axis: usize| volume.shape[axis] as f64 / shape[axis] as f64;
-    let sigma = |axis: usize| ((shrinkage(axis) - 1.0) / 2.0).max(0.0);
+    let sigma = |axis: usize| sigma(volume.shape[axis], shape[axis]);
     let old_range = if options.clip { range(&volume.voxels) } else { None };
     let mut result = if options.anti_aliasing && options.order == Order::Cubic {
-        let blurs = std::array::from_fn(|axis| {
-            let blur = || Blur::new(sigma(axis), TRUNCATE, options.border, volume.shape[axis]);
-            (sigma(axis) > 0.0).then(blur)
-        });
+        let blurs = blurs(volume.shape, shape, options.border);
         zoom_blurred(volume, shape, &zoom, blurs)
     } else if options.anti_aliasing {
         let sigma = std::array::from_fn(sigma);
@@ -86,6 +83,32 @@ fn resize_any<T: Voxel>(volume: Cow<'_, Volume<T>>, shape: Shape, options: &Resi
         clip(range, &mut result, options.border);
     }
     result
+}
+
+/// The standard deviation of the blur before an axis changes its length.
+fn sigma(old: usize, new: usize) -> f64 {
+    ((old as f64 / new as f64 - 1.0) / 2.0).max(0.0)
+}
+
+/// The blurs along the axes that shrink.
+fn blurs(old: Shape, new: Shape, border: Border) -> [Option<Blur>; 3] {
+    std::array::from_fn(|axis| {
+        let sigma = sigma(old[axis], new[axis]);
+        (sigma > 0.0).then(|| Blur::new(sigma, TRUNCATE, border, old[axis]))
+    })
+}
+
+/// The steps of [`resize`] with its default options, all but the clipping, of which each is done
+/// along one axis: the first from f32, those between in f64, the last to f32.
+pub(crate) fn default_steps(old: Shape, new: Shape) -> Vec<Step> {
+    let Resize { border, .. } = Resize::default();
+    let positions = std::array::from_fn(|axis| positions(old[axis], new[axis], Alignment::Faces));
+    steps(old, &positions, border, blurs(old, new, border))
+}
+
+/// Clips to a range, as [`resize`] does.
+pub(crate) fn clip_to_range((low, high): (f32, f32), result: &mut Volume<f32>) {
+    clip((low, high), result, Resize::default().border);
 }
 
 /// [`resize`] by factors along (z, y, x); the shape is that of [`rescale_shape`].

@@ -127,13 +127,13 @@ impl Neighbours {
 /// the last voxel takes the place of the first and sinks to the smaller of its children, to
 /// the left one of equal ones.
 #[derive(Default)]
-struct Queue {
+pub(super) struct Queue {
     /// Height and age in one number, and the voxel.
     items: Vec<(u64, usize)>,
 }
 
 impl Queue {
-    fn push(&mut self, height: u32, age: u32, voxel: usize) {
+    pub(super) fn push(&mut self, height: u32, age: u32, voxel: usize) {
         let item = (u64::from(height) << 32 | u64::from(age), voxel);
         let mut at = self.items.len();
         self.items.push(item);
@@ -148,7 +148,7 @@ impl Queue {
         self.items[at] = item;
     }
 
-    fn pop(&mut self) -> Option<(u32, usize)> {
+    pub(super) fn pop(&mut self) -> Option<(u32, usize)> {
         let last = self.items.pop()?;
         let Some(first) = self.items.first().copied() else {
             return Some(((last.0 >> 32) as u32, last.1));

@@ -22,6 +22,7 @@ mod cleanup;
 mod flood;
 mod h_maxima;
 mod peaks;
+pub mod streamed;
 mod tune;
 
 pub use cleanup::{Cleanup, cleanup};

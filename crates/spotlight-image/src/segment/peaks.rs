@@ -99,6 +99,55 @@ where
     peaks
 }
 
+/// A box and the voxels around it, as far as a footprint reaches: what decides whether voxels of
+/// the box are maxima of the whole volume.
+pub(super) struct Surroundings<'a> {
+    pub(super) image: &'a Volume<f32>,
+    pub(super) mask: &'a Volume<bool>,
+    /// The box that maxima are wanted of, inside of `inner`.
+    pub(super) core: Region,
+    /// What does not lie in the margin of the whole volume.
+    pub(super) inner: Region,
+}
+
+impl Surroundings<'_> {
+    /// The maxima of [`local_maxima_in`] in the core, as if all others were in reach, and whether
+    /// any voxel of the mask there is none.
+    pub(super) fn maxima(&self, options: &Peaks) -> (Vec<[usize; 3]>, bool) {
+        let search = Search::new(self.image, options);
+        let is_in = |voxel: usize| self.mask.voxels[voxel];
+        let alone = options.footprint.voxel_count() == 1;
+        let in_mask = self.voxels_of_core();
+        let is_maximum =
+            |place: &[usize; 3]| alone || search.is_maximum(*place, self.inner, &is_in);
+        let total = in_mask.len();
+        let mut maxima: Vec<[usize; 3]> = in_mask.into_par_iter().filter(is_maximum).collect();
+        let any_other = alone || maxima.len() < total;
+        maxima.retain(|place| search.is_high(*place));
+        (maxima, any_other)
+    }
+
+    /// The voxels of the core that an opening by a 6-neighbourhood takes away.
+    pub(super) fn unopened(&self) -> Vec<[usize; 3]> {
+        let mut places = unopened(self.image.shape, self.inner, |voxel| self.mask.voxels[voxel]);
+        let (start, stop) = (self.core.start, self.core.stop());
+        places.retain(|place| (0..3).all(|i| (start[i]..stop[i]).contains(&place[i])));
+        places
+    }
+
+    fn voxels_of_core(&self) -> Vec<[usize; 3]> {
+        let (start, stop) = (self.core.start, self.core.stop());
+        let mut places = Vec::new();
+        for z in start[0]..stop[0] {
+            for y in start[1]..stop[1] {
+                let columns = (start[2]..stop[2]).map(|x| [z, y, x]);
+                places.extend(columns.filter(|place| self.mask.at(*place)));
+            }
+        }
+        places
+    }
+}
+
 /// The volume without its margin.
 pub(super) fn inner(shape: Shape, margin: usize) -> Region {
     let margins = shape.map(|length| if length == 1 { 0 } else { margin.min(length) });

@@ -4,7 +4,8 @@
 //! - [`codec`], [`predictor`], [`packed`], [`plane`]: bytes of a plane to numbers;
 //! - [`series`]: which planes form an array, [`imagej`], [`shaped`], [`plain`] and [`ome`]
 //!   read that from the descriptions, [`nd_tiff`] from an index beside the files;
-//! - [`read`]: the functions of the crate's face; [`write`](mod@write): OME-TIFF out.
+//! - [`read`]: the functions of the crate's face; [`write`](mod@write): OME-TIFF out,
+//!   [`tags`] its directories.
 //!
 //! References: TIFF 6.0 (Adobe 1992); `BigTIFF` (`AWare` Systems); Adobe Photoshop TIFF
 //! Technical Note 3 (floating-point predictor); the OME-TIFF specification 2016-06.
@@ -23,6 +24,7 @@ pub(crate) mod predictor;
 pub(crate) mod read;
 pub(crate) mod series;
 pub(crate) mod shaped;
+pub(crate) mod tags;
 pub(crate) mod write;
 
 pub(crate) use read::{is_set, read_array};

@@ -5,15 +5,16 @@
 //! it for deflate, and Bio-Formats does not know the one for floating-point numbers.
 
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::atomic;
+use crate::atomic::AtomicFile;
 use crate::metadata::positive;
 use crate::ome_xml::write::{Description, document};
+use crate::tiff::tags::{Tags, word};
 use crate::voxels::{SampleType, Voxels, on_volume};
 
 /// How the planes are compressed.
@@ -82,8 +83,107 @@ pub fn write_ome_tiff(
     spacing_um: Option<[f64; 3]>,
     options: &WriteOptions,
 ) -> Result<(), Error> {
-    let plan = Plan::new(path, channels, spacing_um, options);
-    atomic::write(path, options.overwrite, |writer| plan.write(writer, channels))
+    assert!(!channels.is_empty(), "an image needs a channel");
+    let voxels = channels[0].voxels;
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name).collect();
+    let form = OutputForm { shape: voxels.shape(), sample_type: voxels.sample_type(), spacing_um };
+    for channel in channels {
+        assert_eq!(channel.voxels.shape(), form.shape, "channels of one shape");
+        assert_eq!(channel.voxels.sample_type(), form.sample_type, "channels of one type");
+    }
+    let mut writer = OmeTiffWriter::create(path, &names, form, options)?;
+    for channel in channels {
+        writer.write(channel.voxels)?;
+    }
+    writer.finish()
+}
+
+/// What the channels of an image have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutputForm {
+    /// Number of voxels of a channel along (z, y, x).
+    pub shape: [usize; 3],
+    /// The type of the numbers.
+    pub sample_type: SampleType,
+    /// Voxel size along (z, y, x) in µm.
+    pub spacing_um: Option<[f64; 3]>,
+}
+
+/// Writes an OME-TIFF plane by plane: the file of [`write_ome_tiff`], byte by byte, of an image
+/// that need not be in memory.
+///
+/// # Examples
+///
+/// ```
+/// use spotlight_image::Volume;
+/// use spotlight_io::{OmeTiffWriter, OutputForm, SampleType, Voxels, WriteOptions};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("labels.ome.tif");
+/// let form = OutputForm { shape: [4, 8, 8], sample_type: SampleType::U16, spacing_um: None };
+/// let mut writer = OmeTiffWriter::create(&path, &["Nuclei"], form, &WriteOptions::default())?;
+/// for z in 0..4_u16 {
+///     writer.write(&Voxels::from(Volume::filled([1, 8, 8], z)))?;
+/// }
+/// writer.finish()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct OmeTiffWriter {
+    path: PathBuf,
+    file: Planes<AtomicFile>,
+}
+
+impl OmeTiffWriter {
+    /// Begins a file with channels of these names.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_ome_tiff`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no channel, or the channels have no voxels.
+    pub fn create(
+        path: &Path,
+        channels: &[&str],
+        form: OutputForm,
+        options: &WriteOptions,
+    ) -> Result<Self, Error> {
+        let plan = Plan::new(path, channels, form, options);
+        let writer =
+            BufWriter::with_capacity(1 << 20, AtomicFile::create(path, options.overwrite)?);
+        let file = Planes::begin(plan, writer).map_err(|source| Error::write(path, source))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Writes the next planes: those of a channel in the order of z, then those of the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the system refuses.
+    ///
+    /// # Panics
+    ///
+    /// If the planes or their numbers are of another form, or too many.
+    pub fn write(&mut self, planes: &Voxels) -> Result<(), Error> {
+        self.file.write(planes).map_err(|source| Error::write(&self.path, source))
+    }
+
+    /// Ends the file and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_ome_tiff`].
+    ///
+    /// # Panics
+    ///
+    /// If planes are missing.
+    pub fn finish(self) -> Result<(), Error> {
+        let writer = self.file.finish().map_err(|source| Error::write(&self.path, source))?;
+        let file = writer.into_inner();
+        file.map_err(|error| Error::write(&self.path, error.into_error()))?.persist()
+    }
 }
 
 /// Strips have about this many bytes before compression.
@@ -93,8 +193,11 @@ const STRIP_BYTES: usize = 256 << 10;
 /// 4 GiB is left for the directories.
 const LARGEST_CLASSIC: u64 = (4 << 30) - (64 << 20);
 
+#[derive(Debug)]
 struct Plan {
     shape: [usize; 3],
+    /// Planes of all channels.
+    planes: usize,
     sample_type: SampleType,
     compression: Compression,
     description: String,
@@ -103,79 +206,86 @@ struct Plan {
     big: bool,
 }
 
-impl Plan {
-    fn new(
-        path: &Path,
-        channels: &[OutputChannel<'_>],
-        spacing_um: Option<[f64; 3]>,
-        options: &WriteOptions,
-    ) -> Self {
-        assert!(!channels.is_empty(), "an image needs a channel");
-        let voxels = channels[0].voxels;
-        let (shape, sample_type) = (voxels.shape(), voxels.sample_type());
-        assert!(shape.iter().all(|length| *length > 0), "an image needs voxels");
-        for channel in channels {
-            assert_eq!(channel.voxels.shape(), shape, "channels of one shape");
-            assert_eq!(channel.voxels.sample_type(), sample_type, "channels of one type");
+/// A file that planes are written to one after the other.
+#[derive(Debug)]
+struct Planes<W: Write> {
+    plan: Plan,
+    writer: BufWriter<W>,
+    written: Vec<Strips>,
+    at: u64,
+}
+
+impl<W: Write + Seek> Planes<W> {
+    fn begin(plan: Plan, mut writer: BufWriter<W>) -> io::Result<Self> {
+        let at = plan.write_header(&mut writer)?;
+        Ok(Self { plan, writer, written: Vec::new(), at })
+    }
+
+    fn write(&mut self, voxels: &Voxels) -> io::Result<()> {
+        let [depth, height, width] = voxels.shape();
+        assert_eq!([height, width], self.plan.shape[1..], "planes of one shape");
+        assert_eq!(voxels.sample_type(), self.plan.sample_type, "planes of one type");
+        assert!(self.written.len() + depth <= self.plan.planes, "too many planes");
+        for z in 0..depth {
+            let mut strips = Strips::default();
+            for strip in self.plan.encode_plane(voxels, z)? {
+                // Directories and numbers must begin at even positions.
+                self.writer.write_all(&strip)?;
+                let padding = strip.len() % 2;
+                self.writer.write_all(&[0; 1][..padding])?;
+                strips.offsets.push(self.at);
+                strips.counts.push(strip.len() as u64);
+                self.at += (strip.len() + padding) as u64;
+            }
+            self.written.push(strips);
         }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<BufWriter<W>> {
+        assert_eq!(self.written.len(), self.plan.planes, "planes are missing");
+        let (plan, first) = (&self.plan, self.at);
+        for (index, strips) in self.written.iter().enumerate() {
+            let description = if index == 0 { plan.description.as_str() } else { "" };
+            let bytes = plan.directory(self.at, strips, description, index + 1 == plan.planes);
+            self.writer.write_all(&bytes)?;
+            self.at += bytes.len() as u64;
+        }
+        self.writer.seek(SeekFrom::Start(if plan.big { 8 } else { 4 }))?;
+        self.writer.write_all(&word(first, plan.big))?;
+        Ok(self.writer)
+    }
+}
+
+impl Plan {
+    fn new(path: &Path, channels: &[&str], form: OutputForm, options: &WriteOptions) -> Self {
+        assert!(!channels.is_empty(), "an image needs a channel");
+        let OutputForm { shape, sample_type, spacing_um } = form;
+        assert!(shape.iter().all(|length| *length > 0), "an image needs voxels");
         // A length that is none is left out: better no voxel size than a wrong one.
         let spacing_um = spacing_um.filter(|um| um.iter().all(|um| positive(*um).is_some()));
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let names: Vec<&str> = channels.iter().map(|channel| channel.name).collect();
         let description = document(&Description {
             name: &name,
             description: options.description.as_deref(),
             shape,
             sample_type,
-            channels: &names,
+            channels,
             spacing_um,
         });
         let row = shape[2] * sample_type.bytes();
-        let planes = (shape[0] * channels.len()) as u64;
-        let bytes = (shape[1] * row) as u64 * planes;
+        let planes = shape[0] * channels.len();
+        let bytes = (shape[1] * row * planes) as u64;
         Self {
             shape,
+            planes,
             sample_type,
             compression: options.compression,
             description,
             spacing_um,
             rows_per_strip: (STRIP_BYTES / row).clamp(1, shape[1]),
-            big: bytes + planes * 512 > LARGEST_CLASSIC,
+            big: bytes + planes as u64 * 512 > LARGEST_CLASSIC,
         }
-    }
-
-    fn write<W: Write + Seek>(
-        &self,
-        writer: &mut BufWriter<W>,
-        channels: &[OutputChannel<'_>],
-    ) -> io::Result<()> {
-        let mut at = self.write_header(writer)?;
-        let mut planes: Vec<Strips> = Vec::new();
-        for channel in channels {
-            for z in 0..self.shape[0] {
-                let mut strips = Strips::default();
-                for strip in self.encode_plane(channel.voxels, z)? {
-                    // Directories and numbers must begin at even positions.
-                    writer.write_all(&strip)?;
-                    let padding = strip.len() % 2;
-                    writer.write_all(&[0; 1][..padding])?;
-                    strips.offsets.push(at);
-                    strips.counts.push(strip.len() as u64);
-                    at += (strip.len() + padding) as u64;
-                }
-                planes.push(strips);
-            }
-        }
-        let first = at;
-        for (index, strips) in planes.iter().enumerate() {
-            let description = if index == 0 { self.description.as_str() } else { "" };
-            let bytes = self.directory(at, strips, description, index + 1 == planes.len());
-            writer.write_all(&bytes)?;
-            at += bytes.len() as u64;
-        }
-        writer.seek(SeekFrom::Start(if self.big { 8 } else { 4 }))?;
-        writer.write_all(&self.word(first))?;
-        Ok(())
     }
 
     /// Writes the header; the position of the first directory comes later.
@@ -214,7 +324,7 @@ impl Plan {
 
     /// A directory that lies at a position, with the values that do not fit into its tags.
     fn directory(&self, at: u64, strips: &Strips, description: &str, last: bool) -> Vec<u8> {
-        let mut tags = Tags { plan: self, entries: Vec::new() };
+        let mut tags = Tags { big: self.big, entries: Vec::new() };
         let format = match self.sample_type {
             SampleType::U8 | SampleType::U16 | SampleType::U32 => 1,
             SampleType::I8 | SampleType::I16 | SampleType::I32 => 2,
@@ -252,94 +362,13 @@ impl Plan {
         tags.short(339, format);
         tags.bytes(at, last)
     }
-
-    /// A position in the width of the file's kind.
-    fn word(&self, value: u64) -> Vec<u8> {
-        let width = if self.big { 8 } else { 4 };
-        value.to_le_bytes()[..width].to_vec()
-    }
 }
 
 /// Where the strips of a plane lie.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Strips {
     offsets: Vec<u64>,
     counts: Vec<u64>,
-}
-
-/// The tags of a directory: number, type, count, bytes of the values.
-struct Tags<'a> {
-    plan: &'a Plan,
-    entries: Vec<(u16, u16, u64, Vec<u8>)>,
-}
-
-impl Tags<'_> {
-    fn short(&mut self, tag: u16, value: u16) {
-        self.entries.push((tag, 3, 1, value.to_le_bytes().to_vec()));
-    }
-
-    fn long(&mut self, tag: u16, value: u64) {
-        self.entries.push((tag, 4, 1, value.to_le_bytes()[..4].to_vec()));
-    }
-
-    fn text(&mut self, tag: u16, text: &str) {
-        let mut bytes = text.as_bytes().to_vec();
-        bytes.push(0);
-        self.entries.push((tag, 2, bytes.len() as u64, bytes));
-    }
-
-    fn positions(&mut self, tag: u16, values: &[u64]) {
-        let bytes = values.iter().flat_map(|value| self.plan.word(*value)).collect();
-        let kind = if self.plan.big { 16 } else { 4 };
-        self.entries.push((tag, kind, values.len() as u64, bytes));
-    }
-
-    fn rational(&mut self, tag: u16, value: f64) {
-        let (numerator, denominator) = fraction(value);
-        let mut bytes = numerator.to_le_bytes().to_vec();
-        bytes.extend(denominator.to_le_bytes());
-        self.entries.push((tag, 5, 1, bytes));
-    }
-
-    /// The directory and, after it, the longer values.
-    fn bytes(&self, at: u64, last: bool) -> Vec<u8> {
-        let word = if self.plan.big { 8 } else { 4 };
-        let count = self.entries.len();
-        let count_bytes = if self.plan.big { 8 } else { 2 };
-        let length = count_bytes + count * (4 + 2 * word) + word;
-        // Values begin after the directory at an even position.
-        let values_at = length + length % 2;
-        let mut values: Vec<u8> = Vec::new();
-        let mut bytes = (count as u64).to_le_bytes()[..count_bytes].to_vec();
-        for (tag, kind, count, data) in &self.entries {
-            bytes.extend(tag.to_le_bytes());
-            bytes.extend(kind.to_le_bytes());
-            bytes.extend(self.plan.word(*count));
-            if data.len() <= word {
-                let mut inline = data.clone();
-                inline.resize(word, 0);
-                bytes.extend(inline);
-            } else {
-                bytes.extend(self.plan.word(at + (values_at + values.len()) as u64));
-                values.extend(data);
-                values.resize(values.len().next_multiple_of(2), 0);
-            }
-        }
-        let next = if last { 0 } else { at + (values_at + values.len()) as u64 };
-        bytes.extend(self.plan.word(next));
-        bytes.resize(values_at, 0);
-        bytes.extend(values);
-        bytes
-    }
-}
-
-/// A positive number as a fraction of two 32-bit numbers, with as many digits as fit.
-fn fraction(value: f64) -> (u32, u32) {
-    let mut denominator = 1_000_000_000_u32;
-    while denominator > 1 && value * f64::from(denominator) > f64::from(u32::MAX) {
-        denominator /= 10;
-    }
-    ((value * f64::from(denominator)).round() as u32, denominator)
 }
 
 #[cfg(test)]
@@ -403,17 +432,59 @@ mod tests {
     #[test]
     fn big_files_have_wide_positions() {
         let voxels = Voxels::from(ramp([3, 8, 9]));
-        let channel = OutputChannel { name: "dna", voxels: &voxels };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big.ome.tif");
-        let mut plan = Plan::new(&path, &[channel], Some([1.0; 3]), &WriteOptions::default());
+        let form = OutputForm {
+            shape: [3, 8, 9],
+            sample_type: SampleType::U16,
+            spacing_um: Some([1.0; 3]),
+        };
+        let mut plan = Plan::new(&path, &["dna"], form, &WriteOptions::default());
         assert!(!plan.big);
         plan.big = true;
-        let mut writer = BufWriter::new(Cursor::new(Vec::new()));
-        plan.write(&mut writer, &[channel]).unwrap();
+        let mut planes = Planes::begin(plan, BufWriter::new(Cursor::new(Vec::new()))).unwrap();
+        planes.write(&voxels).unwrap();
+        let writer = planes.finish().unwrap();
         std::fs::write(&path, writer.into_inner().unwrap().into_inner()).unwrap();
         assert!(matches!(inspect(&path).unwrap().storage, crate::Storage::Tiff { big: true, .. }));
         assert_eq!(read_stack(&path, &Selection::default()).unwrap().voxels, voxels);
+    }
+
+    #[test]
+    fn planes_and_slabs_make_the_file_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).join("a.ome.tif");
+        let channels = [ramp([5, 30, 7]), ramp([5, 30, 7]).map(|v| v / 3)];
+        let form = OutputForm {
+            shape: [5, 30, 7],
+            sample_type: SampleType::U16,
+            spacing_um: Some([0.5, 0.25, 0.2]),
+        };
+        for slab in 1..=5 {
+            std::fs::create_dir(folder.path().join(slab.to_string())).unwrap();
+            let path = path(&slab.to_string());
+            let names = ["bright", "dna"];
+            let options = WriteOptions::default();
+            let mut writer = OmeTiffWriter::create(&path, &names, form, &options).unwrap();
+            for channel in &channels {
+                for planes in channel.voxels.chunks(slab * 30 * 7) {
+                    let shape = [planes.len() / (30 * 7), 30, 7];
+                    writer.write(&Volume::new(shape, planes.to_vec()).into()).unwrap();
+                }
+            }
+            assert!(!path.exists());
+            writer.finish().unwrap();
+        }
+        let voxels = channels.map(Voxels::from);
+        let outputs = [("bright", &voxels[0]), ("dna", &voxels[1])];
+        let outputs = outputs.map(|(name, voxels)| OutputChannel { name, voxels });
+        std::fs::create_dir(folder.path().join("whole")).unwrap();
+        write_ome_tiff(&path("whole"), &outputs, form.spacing_um, &WriteOptions::default())
+            .unwrap();
+        let whole = std::fs::read(path("whole")).unwrap();
+        for slab in 1..=5 {
+            assert!(std::fs::read(path(&slab.to_string())).unwrap() == whole, "{slab}");
+        }
     }
 
     #[test]
@@ -429,13 +500,5 @@ mod tests {
         let replace = WriteOptions { overwrite: true, ..WriteOptions::default() };
         write_ome_tiff(&path, &[channel], None, &replace).unwrap();
         assert_eq!(read_stack(&path, &Selection::default()).unwrap().voxels, voxels);
-    }
-
-    #[test]
-    fn fractions_keep_their_digits() {
-        assert_eq!(fraction(1.0), (1_000_000_000, 1_000_000_000));
-        let (numerator, denominator) = fraction(10_000.0 / 0.29);
-        let found = 10_000.0 * f64::from(denominator) / f64::from(numerator);
-        assert!((found - 0.29).abs() < 1e-9, "{found}");
     }
 }

@@ -8,7 +8,8 @@ use spotlight_image::measure::TooLarge;
 use spotlight_image::resample::{Order, Resize, resize};
 use spotlight_image::{Shape, Volume};
 use spotlight_io::{
-    OutputChannel, SampleType, Selection, Stack, Voxels, WriteOptions, read_stack, write_ome_tiff,
+    OmeTiffWriter, OutputChannel, OutputForm, SampleType, Selection, Stack, Voxels, WriteOptions,
+    read_stack, write_ome_tiff,
 };
 
 use crate::cli::failure;
@@ -152,16 +153,60 @@ pub fn write_labels(
     overwrite: bool,
 ) -> Result<()> {
     let largest = labels.voxels.iter().copied().max().unwrap_or(0);
-    let voxels = if u16::try_from(largest).is_ok() {
-        Voxels::U16(labels.map(|label| *label as u16))
-    } else {
-        Voxels::U32(labels)
-    };
+    let voxels = in_type(labels, sample_type(largest));
+    let channel = OutputChannel { name: CHANNEL, voxels: &voxels };
+    Ok(write_ome_tiff(path, &[channel], spacing_um, &write_options(overwrite))?)
+}
+
+/// The file of [`write_labels`], of labels that are made plane by plane and of which the largest is
+/// known.
+///
+/// # Errors
+///
+/// As [`write_labels`].
+pub fn write_label_planes(
+    path: &Path,
+    shape: Shape,
+    largest: u32,
+    spacing_um: Option<[f64; 3]>,
+    overwrite: bool,
+    mut plane: impl FnMut(usize) -> Vec<u32>,
+) -> Result<()> {
+    let form = OutputForm { shape, sample_type: sample_type(largest), spacing_um };
+    let options = write_options(overwrite);
+    let mut writer = OmeTiffWriter::create(path, &[CHANNEL], form, &options)?;
+    for z in 0..shape[0] {
+        let labels = Volume::new([1, shape[1], shape[2]], plane(z));
+        writer.write(&in_type(labels, form.sample_type))?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// The old place on an axis of the label of each new place, by the rule of [`on_grid`].
+#[must_use]
+pub fn places_on_grid(old: usize, new: usize) -> Vec<usize> {
+    let places = Volume::new([1, 1, old], (0..old as u32).collect());
+    on_grid(&places, [1, 1, new]).voxels.iter().map(|place| *place as usize).collect()
+}
+
+/// Name of the channel of a label image.
+const CHANNEL: &str = "Nuclei";
+
+/// 16 bits where they suffice and else 32.
+fn sample_type(largest: u32) -> SampleType {
+    if u16::try_from(largest).is_ok() { SampleType::U16 } else { SampleType::U32 }
+}
+
+fn in_type(labels: Volume<u32>, sample_type: SampleType) -> Voxels {
+    match sample_type {
+        SampleType::U16 => Voxels::U16(labels.map(|label| *label as u16)),
+        _ => Voxels::U32(labels),
+    }
+}
+
+fn write_options(overwrite: bool) -> WriteOptions {
     let description = format!("Labels of nuclei by Spotlight {}", env!("CARGO_PKG_VERSION"));
-    let options =
-        WriteOptions { overwrite, description: Some(description), ..WriteOptions::default() };
-    let channel = OutputChannel { name: "Nuclei", voxels: &voxels };
-    Ok(write_ome_tiff(path, &[channel], spacing_um, &options)?)
+    WriteOptions { overwrite, description: Some(description), ..WriteOptions::default() }
 }
 
 #[cfg(test)]
@@ -180,6 +225,36 @@ mod tests {
             assert_eq!(read.spacing_um, Some([2.0, 1.0, 1.0]));
             let bits = read_stack(&path, &Selection::default()).unwrap().voxels.sample_type();
             assert_eq!(bits.to_string(), if largest < 65_536 { "uint16" } else { "uint32" });
+        }
+    }
+
+    #[test]
+    fn places_on_a_grid_are_those_of_the_labels() {
+        let labels = Volume::from_fn([3, 5, 8], |[z, y, x]| (z * 40 + y * 8 + x) as u32);
+        for shape in [[3, 5, 8], [6, 9, 17], [2, 3, 3], [1, 1, 1], [7, 10, 16]] {
+            let places: Vec<Vec<usize>> =
+                (0..3).map(|axis| places_on_grid(labels.shape[axis], shape[axis])).collect();
+            let by_place =
+                |[z, y, x]: [usize; 3]| labels.at([places[0][z], places[1][y], places[2][x]]);
+            assert_eq!(on_grid(&labels, shape), Volume::from_fn(shape, by_place));
+        }
+    }
+
+    #[test]
+    fn planes_make_the_file_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        for largest in [7, 70_000] {
+            let paths = ["whole", "planes"].map(|name| folder.path().join(name));
+            for path in &paths {
+                std::fs::create_dir_all(path).unwrap();
+            }
+            let paths = paths.map(|path| path.join(format!("{largest}.ome.tif")));
+            let labels = Volume::new([2, 1, 2], vec![0, 3, largest, 3]);
+            write_labels(&paths[0], labels.clone(), None, false).unwrap();
+            let plane = |z: usize| labels.plane(z).to_vec();
+            write_label_planes(&paths[1], labels.shape, largest, None, false, plane).unwrap();
+            let [whole, planes] = paths.map(|path| std::fs::read(path).unwrap());
+            assert_eq!(whole, planes);
         }
     }
 

@@ -14,8 +14,20 @@ use crate::cli::failure;
 ///
 /// If a voxel is NaN or infinite.
 pub fn to_finite(voxels: Voxels, path: &Path) -> Result<Volume<f32>> {
+    to_finite_box(voxels, [0; 3], path)
+}
+
+/// The voxels of a box of a stack that begins at `start`, as [`to_finite`].
+///
+/// # Errors
+///
+/// If a voxel is NaN or infinite.
+pub fn to_finite_box(voxels: Voxels, start: [usize; 3], path: &Path) -> Result<Volume<f32>> {
+    let is_whole = voxels.is_integer();
     let values = into_f32(voxels);
-    check_finite(&values, path)?;
+    if !is_whole {
+        check_finite_from(&values, start, path)?;
+    }
     Ok(values)
 }
 

@@ -6,7 +6,7 @@ use super::LEVELS;
 use crate::{Border, Shape, Volume};
 
 /// Mappings from bins to grey levels, one for each tile.
-pub(super) struct Tables {
+pub(crate) struct Tables {
     /// Number of tiles along (z, y, x).
     shape: Shape,
     bins: usize,
@@ -15,25 +15,9 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn new(image: &Volume<u16>, tile: Shape, clip_limit: f64, bins: usize) -> Self {
-        let shape: Shape = std::array::from_fn(|axis| image.shape[axis].div_ceil(tile[axis]));
-        let voxels = tile.iter().product::<usize>();
-        // A part of the voxels, cut off to a whole number, but never nothing.
-        let limit =
-            if clip_limit > 0.0 { (clip_limit * voxels as f64).max(1.0) as usize } else { voxels };
-        let mut levels = vec![0; shape.iter().product::<usize>() * bins];
-        levels.par_chunks_mut(bins).enumerate().for_each(|(index, mapping)| {
-            let place =
-                [index / (shape[1] * shape[2]), index / shape[2] % shape[1], index % shape[2]];
-            let mut counts = histogram(image, place, tile, bins);
-            clip(&mut counts, limit);
-            let last = (LEVELS - 1) as f64;
-            let (scale, mut sum) = (last / voxels as f64, 0);
-            for (level, count) in mapping.iter_mut().zip(counts) {
-                sum += count;
-                *level = (sum as f64 * scale).min(last) as u16;
-            }
-        });
-        Self { shape, bins, levels }
+        let mut counts = TileCounts::new(image.shape, tile, bins);
+        counts.add(image, [0; 3]);
+        counts.tables(clip_limit)
     }
 
     /// The mapping of the tile at (z, y, x).
@@ -43,23 +27,80 @@ impl Tables {
     }
 }
 
-/// Counts the bins in a tile; beyond the edge the volume is mirrored.
-fn histogram(image: &Volume<u16>, place: [usize; 3], tile: Shape, bins: usize) -> Vec<usize> {
-    let mut counts = vec![0; bins];
-    let [z, y, x]: [Vec<usize>; 3] = std::array::from_fn(|axis| {
-        let start = place[axis] * tile[axis];
-        let inside = |i: usize| Border::Mirror.inside(i as isize, image.shape[axis]);
-        (start..start + tile[axis]).filter_map(inside).collect()
-    });
-    for z in &z {
-        for y in &y {
-            let row = &image.voxels[image.offset([*z, *y, 0])..][..image.shape[2]];
-            for x in &x {
-                counts[usize::from(row[*x])] += 1;
-            }
-        }
+/// The histograms of the tiles of a volume, filled box by box; beyond the edge the volume is
+/// mirrored.
+pub(crate) struct TileCounts {
+    tile: Shape,
+    /// Number of tiles along (z, y, x).
+    shape: Shape,
+    bins: usize,
+    /// For each axis and tile, the places it counts, in order; some twice.
+    places: [Vec<Vec<usize>>; 3],
+    counts: Vec<usize>,
+}
+
+impl TileCounts {
+    pub(crate) fn new(volume: Shape, tile: Shape, bins: usize) -> Self {
+        let shape: Shape = std::array::from_fn(|axis| volume[axis].div_ceil(tile[axis]));
+        let places = std::array::from_fn(|axis| {
+            let of_tile = |index: usize| {
+                let start = index * tile[axis];
+                let inside = |i: usize| Border::Mirror.inside(i as isize, volume[axis]);
+                let mut places: Vec<usize> =
+                    (start..start + tile[axis]).filter_map(inside).collect();
+                places.sort_unstable();
+                places
+            };
+            (0..shape[axis]).map(of_tile).collect()
+        });
+        let counts = vec![0; shape.iter().product::<usize>() * bins];
+        Self { tile, shape, bins, places, counts }
     }
-    counts
+
+    /// Counts the bins of a box that begins at `start`.
+    pub(crate) fn add(&mut self, image: &Volume<u16>, start: [usize; 3]) {
+        let Self { shape, places, .. } = self;
+        self.counts.par_chunks_mut(self.bins).enumerate().for_each(|(index, counts)| {
+            let tile =
+                [index / (shape[1] * shape[2]), index / shape[2] % shape[1], index % shape[2]];
+            let [z, y, x]: [&[usize]; 3] = std::array::from_fn(|axis| {
+                let places = &places[axis][tile[axis]];
+                let stop = start[axis] + image.shape[axis];
+                let first = places.partition_point(|place| *place < start[axis]);
+                &places[first..places.partition_point(|place| *place < stop)]
+            });
+            for z in z {
+                for y in y {
+                    let row = image.offset([z - start[0], y - start[1], 0]);
+                    let row = &image.voxels[row..][..image.shape[2]];
+                    for x in x {
+                        counts[usize::from(row[x - start[2]])] += 1;
+                    }
+                }
+            }
+        });
+    }
+
+    /// The mappings that make the histograms flat.
+    pub(crate) fn tables(self, clip_limit: f64) -> Tables {
+        let Self { tile, shape, bins, mut counts, .. } = self;
+        let voxels = tile.iter().product::<usize>();
+        // A part of the voxels, cut off to a whole number, but never nothing.
+        let limit =
+            if clip_limit > 0.0 { (clip_limit * voxels as f64).max(1.0) as usize } else { voxels };
+        let mut levels = vec![0; counts.len()];
+        let tiles = levels.par_chunks_mut(bins).zip(counts.par_chunks_mut(bins));
+        tiles.for_each(|(mapping, counts)| {
+            clip(counts, limit);
+            let last = (LEVELS - 1) as f64;
+            let (scale, mut sum) = (last / voxels as f64, 0);
+            for (level, count) in mapping.iter_mut().zip(counts) {
+                sum += *count;
+                *level = (sum as f64 * scale).min(last) as u16;
+            }
+        });
+        Tables { shape, bins, levels }
+    }
 }
 
 /// Clips the counts to a limit and spreads what was clipped over the other bins.

@@ -13,7 +13,7 @@ use anyhow::Result;
 use spotlight_engine::Engine;
 use spotlight_image::Volume;
 use spotlight_image::filter::median_cube;
-use spotlight_image::segment::{Watershed, cleanup, prepare};
+use spotlight_image::segment::{Watershed, cleanup};
 use spotlight_learn::Error;
 use spotlight_learn::cpnet::{self, CellposeOptions, Cpnet};
 
@@ -69,8 +69,8 @@ impl Cellpose {
         Ok(Self { weights, network })
     }
 
-    /// The nuclei of a stack, numbered 1, 2, 3 ... on the grid of the chain. `tell` learns which
-    /// part of the network's work is done.
+    /// The nuclei of a prepared stack, numbered 1, 2, 3 ... on its grid. `tell` learns which part of
+    /// the network's work is done.
     ///
     /// # Errors
     ///
@@ -79,13 +79,11 @@ impl Cellpose {
     pub(super) fn segment(
         &self,
         engine: &Engine,
-        image: Volume<f32>,
+        mut prepared: Volume<f32>,
         name: &str,
         plan: &Plan,
         tell: &mut dyn FnMut(f64),
     ) -> Result<Volume<u32>> {
-        let mut prepared = prepare(&image, &plan.chain);
-        drop(image);
         if plan.median_size > 1 {
             prepared = median_cube(&prepared, plan.median_size);
         }

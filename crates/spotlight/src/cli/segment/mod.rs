@@ -4,6 +4,7 @@ mod cellpose;
 mod options;
 mod preview;
 mod run;
+mod streamed;
 
 pub use options::{Method, Options};
 pub use run::run;

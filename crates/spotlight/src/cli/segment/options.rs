@@ -63,7 +63,7 @@ pub struct Options {
     /// Write a picture (PNG) with the outlines of the nuclei beside each label image
     #[arg(long)]
     pub preview: bool,
-    /// Memory that staining with --model, and the network of Cellpose, may take
+    /// Memory that may be taken; a stack that needs more is read box by box
     #[arg(long, value_name = "AMOUNT", default_value = "4GiB", value_parser = values::bytes)]
     pub memory: u64,
     /// Print a summary as JSON in place of the names of the files

@@ -7,14 +7,15 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 use spotlight_engine::Engine;
-use spotlight_image::Volume;
-use spotlight_image::segment::{Watershed, segment};
-use spotlight_io::{Selection, atomic, read_stack};
+use spotlight_image::segment::{Watershed, prepare, reduced_shape, segment};
+use spotlight_image::{Shape, Volume};
+use spotlight_io::{Image, OpenStack, Selection, atomic};
 use spotlight_learn::predict::{PredictOptions, Predictor};
 
 use super::cellpose::{Cellpose, Plan};
 use super::options::{Method, Options};
-use super::preview;
+use super::streamed::OpenBoxes;
+use super::{preview, streamed};
 use crate::cli::jobs::{self, Job, Request, Role};
 use crate::cli::labels::{on_grid, write_labels};
 use crate::cli::stacks::spacing_of_grid;
@@ -88,6 +89,9 @@ const STEPS: u64 = 1000;
 /// takes minutes, Cellpose about as long.
 const STAINING: [f64; 2] = [0.95, 0.4];
 
+/// Part of the bar at the end of the preparation for Cellpose, where a stack is read box by box.
+const PREPARING: f64 = 0.2;
+
 /// Part of the bar at the end of Cellpose's network.
 const NETWORK: f64 = 0.95;
 
@@ -115,33 +119,101 @@ struct Segmented {
     seconds: f64,
 }
 
+impl Segmented {
+    fn new(job: &Job, nuclei: u32, spacing_um: Option<[f64; 3]>, seconds: f64) -> Self {
+        let (input, output) = (job.input.clone(), job.output.clone());
+        Self { input, output, nuclei: nuclei as usize, spacing_um, seconds }
+    }
+}
+
+/// How one stack is segmented.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    job: &'a Job,
+    plan: &'a Plan,
+    /// Voxel size of the stack in µm along (z, y, x).
+    spacing_um: Option<[f64; 3]>,
+    /// Whether it is read box by box.
+    by_boxes: bool,
+}
+
 impl Segmenter<'_> {
     /// Segments one stack and writes its labels and their record.
     fn segment(&self, job: &Job, tell: &mut dyn FnMut(f64)) -> Result<Segmented> {
         let started = Started::now();
         tell(0.0);
         let selection = Selection { channel: job.channel.clone(), ..Selection::default() };
-        let stack = read_stack(&job.input, &selection)?;
-        let spacing_um = self.options.spacing.or(stack.spacing_um);
+        let stack = Image::open(&job.input)?.stack(&selection)?;
+        let spacing_um = self.options.spacing.or(stack.spacing_um());
         let chain =
             self.recipe.watershed_for(spacing_um).ok_or_else(|| missing_spacing(&job.input))?;
-        let image = stacks::to_finite(stack.voxels, &job.input)?;
+        let plan = self.plan(chain, spacing_um);
+        let by_boxes = self.goes_by_boxes(job, &stack, &plan)?;
+        let run = Run { job, plan: &plan, spacing_um, by_boxes };
+        let result = if by_boxes {
+            self.by_boxes(&run, stack, tell)?
+        } else {
+            self.in_memory(&run, &stack, tell)?
+        };
+        self.write_record(started, &run, &result)?;
+        Ok(result)
+    }
+
+    /// Whether a stack is larger than the memory for it, so that it is read box by box.
+    fn goes_by_boxes(&self, job: &Job, stack: &OpenStack, plan: &Plan) -> Result<bool> {
+        let (shape, memory) = (stack.shape(), self.options.memory);
+        let reduced = reduced_shape(shape, plan.chain.scale);
+        let needed = streamed::whole_bytes(shape, reduced, self.options.preview);
+        if needed <= memory {
+            return Ok(false);
+        }
+        let (needed, memory) = (needed.div_ceil(1 << 20), memory >> 20);
+        let input = job.input.display();
+        let refuse = |option: &str, way_out: &str| {
+            Err(failure(
+                format!(
+                    "{input} is read box by box, as a whole it takes {needed} MiB and --memory \
+                     allows {memory} MiB, but {option} needs all of it"
+                ),
+                format!("{way_out}, or allow --memory {needed}MiB"),
+            ))
+        };
+        if self.predictor.is_some() {
+            return refuse("--model", "stain it by spotlight predict first");
+        }
+        if self.options.preview {
+            return refuse("--preview", "leave --preview out");
+        }
+        Ok(true)
+    }
+
+    /// Segments a stack that is in memory as a whole.
+    fn in_memory(
+        &self,
+        run: &Run<'_>,
+        stack: &OpenStack,
+        tell: &mut dyn FnMut(f64),
+    ) -> Result<Segmented> {
+        let Run { job, plan, spacing_um, .. } = *run;
+        let image = stacks::to_finite(stack.read_whole()?.voxels, &job.input)?;
         let image = self.stain(image, spacing_um, job, tell)?;
 
         let before = Instant::now();
-        let plan = self.plan(chain, spacing_um);
         let shape = image.shape;
         let shown = self.options.preview.then(|| image.clone());
-        let found = self.find(image, job, &plan, tell)?;
-        let (labels, labels_um) = if self.options.keep_grid {
-            let labels_um = spacing_um.map(|from| spacing_of_grid(from, shape, found.shape));
-            (found, labels_um)
-        } else {
-            let is_there = found.shape == shape;
-            (if is_there { found } else { on_grid(&found, shape) }, spacing_um)
+        let found = match &self.cellpose {
+            None => segment(&image, &plan.chain),
+            Some(cellpose) => {
+                let prepared = prepare(&image, &plan.chain);
+                drop(image);
+                self.by_network(cellpose, prepared, run, tell)?
+            }
         };
-        let seconds = (before.elapsed().as_secs_f64() * 1e3).round() / 1e3;
-        let nuclei = labels.voxels.iter().copied().max().unwrap_or(0) as usize;
+        let labels_um = self.labels_um(run, shape, found.shape);
+        let stays = self.options.keep_grid || found.shape == shape;
+        let labels = if stays { found } else { on_grid(&found, shape) };
+        let seconds = seconds_since(before);
+        let nuclei = labels.voxels.iter().copied().max().unwrap_or(0);
         if let Some(image) = shown {
             let outlined = on_grid(&labels, shape);
             preview::write(
@@ -153,15 +225,45 @@ impl Segmenter<'_> {
             )?;
         }
         write_labels(&job.output, labels, labels_um, self.options.overwrite)?;
-        let result = Segmented {
-            input: job.input.clone(),
-            output: job.output.clone(),
-            nuclei,
-            spacing_um: labels_um,
-            seconds,
+        Ok(Segmented::new(job, nuclei, labels_um, seconds))
+    }
+
+    /// Segments a stack that is read box by box.
+    fn by_boxes(
+        &self,
+        run: &Run<'_>,
+        stack: OpenStack,
+        tell: &mut dyn FnMut(f64),
+    ) -> Result<Segmented> {
+        let Run { job, plan, .. } = *run;
+        let before = Instant::now();
+        let stack = OpenBoxes(stack);
+        let shape = stack.0.shape();
+        let memory = self.options.memory;
+        let Some(cellpose) = &self.cellpose else {
+            let found = streamed::watershed(&stack, &plan.chain, &job.output, memory, tell)?;
+            let labels_um = self.labels_um(run, shape, found.shape());
+            let seconds = seconds_since(before);
+            let shape = if self.options.keep_grid { found.shape() } else { shape };
+            streamed::write(&job.output, &found, shape, labels_um, self.options.overwrite)?;
+            return Ok(Segmented::new(job, found.count(), labels_um, seconds));
         };
-        self.write_record(started, job, &result, &plan)?;
-        Ok(result)
+        let mut preparing = |part: f64| tell(PREPARING * part);
+        let prepared = streamed::prepare(&stack, &plan.chain, &job.output, memory, &mut preparing)?;
+        drop(stack);
+        let found = self.by_network(cellpose, prepared, run, tell)?;
+        let labels_um = self.labels_um(run, shape, found.shape);
+        let seconds = seconds_since(before);
+        let nuclei = found.voxels.iter().copied().max().unwrap_or(0);
+        let shape = if self.options.keep_grid { found.shape } else { shape };
+        streamed::write(&job.output, &found, shape, labels_um, self.options.overwrite)?;
+        Ok(Segmented::new(job, nuclei, labels_um, seconds))
+    }
+
+    /// Voxel size of the labels that are written.
+    fn labels_um(&self, run: &Run<'_>, shape: Shape, found: Shape) -> Option<[f64; 3]> {
+        let grid = if self.options.keep_grid { found } else { shape };
+        run.spacing_um.map(|from| spacing_of_grid(from, shape, grid))
     }
 
     /// How a stack with voxels of this size is segmented.
@@ -175,19 +277,22 @@ impl Segmenter<'_> {
         }
     }
 
-    /// The nuclei of a stack, on the grid of the recipe.
-    fn find(
+    /// The nuclei of a prepared stack by Cellpose's network.
+    fn by_network(
         &self,
-        image: Volume<f32>,
-        job: &Job,
-        plan: &Plan,
+        cellpose: &Cellpose,
+        prepared: Volume<f32>,
+        run: &Run<'_>,
         tell: &mut dyn FnMut(f64),
     ) -> Result<Volume<u32>> {
-        let Some(cellpose) = &self.cellpose else { return Ok(segment(&image, &plan.chain)) };
-        let before = if self.predictor.is_some() { self.staining() } else { 0.0 };
+        let before = match (self.predictor.is_some(), run.by_boxes) {
+            (true, _) => self.staining(),
+            (false, true) => PREPARING,
+            (false, false) => 0.0,
+        };
         let mut tell = |part: f64| tell(before + (NETWORK - before) * part);
-        let name = job.input.display().to_string();
-        cellpose.segment(&self.engine, image, &name, plan, &mut tell)
+        let name = run.job.input.display().to_string();
+        cellpose.segment(&self.engine, prepared, &name, run.plan, &mut tell)
     }
 
     /// Part of the bar at the end of staining.
@@ -218,13 +323,8 @@ impl Segmenter<'_> {
         Ok(stain.channels.swap_remove(0))
     }
 
-    fn write_record(
-        &self,
-        started: Started,
-        job: &Job,
-        result: &Segmented,
-        plan: &Plan,
-    ) -> Result<()> {
+    fn write_record(&self, started: Started, run: &Run<'_>, result: &Segmented) -> Result<()> {
+        let Run { job, plan, .. } = *run;
         let mut record = started.record(&self.engine);
         let weights = self.cellpose.as_ref().map(|cellpose| cellpose.weights.as_path());
         let (model, recipe) = (self.model.as_deref(), self.options.recipe.as_deref());
@@ -244,11 +344,16 @@ impl Segmenter<'_> {
             })),
             "spacing_um": result.spacing_um,
             "segmentation_seconds": result.seconds,
+            "read_box_by_box": run.by_boxes,
             "peak_memory_bytes": peak_memory_bytes(),
             "recipe": self.recipe.to_json()?,
         });
         record.write(&record_path(&job.output), true)
     }
+}
+
+fn seconds_since(before: Instant) -> f64 {
+    (before.elapsed().as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// Where the picture of a stack lies: beside its labels, `a.ome.tif` and `a.ome.png`.
