@@ -33,6 +33,8 @@ pub(super) struct Request<'a> {
     pub(super) role: Role,
     /// A folder, or the file for a single input.
     pub(super) output: &'a Path,
+    /// Whether a result may be a Zarr store.
+    pub(super) stores: bool,
     pub(super) overwrite: bool,
 }
 
@@ -62,9 +64,15 @@ pub(super) fn plan(request: &Request<'_>) -> Result<Vec<Job>> {
     };
     let out = request.output;
     let ending = out.to_string_lossy().to_lowercase();
-    let is_file = inputs.len() == 1
-        && !out.is_dir()
-        && [".tif", ".tiff"].iter().any(|tiff| ending.ends_with(tiff));
+    let is_store = ending.ends_with(".zarr");
+    if is_store && !request.stores {
+        return Err(wrong_use(
+            format!("{} is named as a Zarr store, and this command writes OME-TIFF", out.display()),
+            "name a .tif file or a folder",
+        ));
+    }
+    let is_tiff = [".tif", ".tiff"].iter().any(|tiff| ending.ends_with(tiff));
+    let is_file = inputs.len() == 1 && (is_store || is_tiff && !out.is_dir());
     let jobs: Vec<Job> = inputs
         .into_iter()
         .map(|(name, input, channel)| {
@@ -81,7 +89,7 @@ pub(super) fn plan(request: &Request<'_>) -> Result<Vec<Job>> {
 pub fn output_name(input: &Path) -> String {
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let lower = name.to_lowercase();
-    let endings = [".ome.tiff", ".ome.tif", ".tiff", ".tif"];
+    let endings = [".ome.tiff", ".ome.tif", ".tiff", ".tif", ".ome.zarr", ".zarr", ".czi"];
     let ending = endings.iter().find(|ending| lower.ends_with(*ending)).map_or(0, |e| e.len());
     // The endings are ASCII, so they have the same length in both spellings.
     format!("{}.ome.tif", &name[..name.len() - ending])
@@ -161,6 +169,8 @@ mod tests {
         check_name("a.OME.TIFF", "a.ome.tif");
         check_name("a.b.TIF", "a.b.ome.tif");
         check_name("a.stk", "a.stk.ome.tif");
+        check_name("a.ome.zarr", "a.ome.tif");
+        check_name("a.czi", "a.ome.tif");
     }
 
     fn job(input: &str, output: &str) -> Job {

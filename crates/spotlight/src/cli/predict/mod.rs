@@ -102,6 +102,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         split: options.split,
         role: Role::Signal,
         output: &options.output,
+        stores: true,
         overwrite: options.overwrite || options.resume,
     })?;
     let jobs = named(jobs, options.format);

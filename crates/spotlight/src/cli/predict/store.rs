@@ -79,7 +79,7 @@ pub(super) fn stain(job: &Job, stainer: &Stainer<'_>, tell: &mut dyn FnMut(f64))
             .predict_boxes(stainer.engine, &source, &mut sink, settings, &mut told)
             .map_err(|error| advised(error, stainer))?;
     }
-    writer.finish()?;
+    // The record comes first, so that a store with its name is known whenever the run ends.
     let details = json!({
         "digest": digest,
         "input_spacing_um": spacing_um,
@@ -88,7 +88,8 @@ pub(super) fn stain(job: &Job, stainer: &Stainer<'_>, tell: &mut dyn FnMut(f64))
         "tiles_of_a_box": tiles,
         "prediction_seconds": (before.elapsed().as_secs_f64() * 1e3).round() / 1e3,
     });
-    write_record(job, started, inputs, details, stainer)
+    write_record(job, started, inputs, details, stainer)?;
+    Ok(writer.finish()?)
 }
 
 /// Begins the store of a job or takes up an unfinished one; none where it is finished.

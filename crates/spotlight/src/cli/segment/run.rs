@@ -40,6 +40,7 @@ pub fn run(options: &Options, context: &Context) -> Result<()> {
         split: options.split,
         role: if options.model.is_some() { Role::Signal } else { Role::Target },
         output: &options.output,
+        stores: false,
         overwrite: options.overwrite,
     })?;
     let model = options.model.as_deref().map(values::model_path);
