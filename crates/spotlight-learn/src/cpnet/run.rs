@@ -33,9 +33,9 @@ pub struct RunOptions {
     pub augment: bool,
     /// Tiles that go through the network together, at most.
     pub batch_size: usize,
-    /// Bytes of memory that the program may take while the network runs, its image and what it says
-    /// of it included; batches are as small as it asks for. The scaling of the image before and the
-    /// search for objects after it take what they need.
+    /// Bytes of memory that the program may take while the network runs and objects are searched
+    /// for, the network's image and what it says of it included; batches are as small as it asks
+    /// for. The scaling of the image before takes what it needs.
     pub memory_bytes: u64,
 }
 

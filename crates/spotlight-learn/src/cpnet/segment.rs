@@ -185,9 +185,15 @@ pub fn segment(
     options: &CellposeOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Volume<u32>, Error> {
+    // Before the network's hours: that the search for objects is likely to fit.
+    let likely = stack.voxels.len() / LIKELY_SHARE;
+    check_search(network, stack.shape, likely, name, options)?;
     let StackFlows { flows, logits } =
         stack_flows(network, engine, stack, name, options, progress)?;
     let (shape, dynamics) = (logits.shape, options.dynamics(network));
+    let threshold = options.cellprob_threshold as f32;
+    let cells = logits.voxels.iter().filter(|logit| **logit > threshold).count();
+    check_search(network, shape, cells, name, options)?;
     let objects = engine.install(|| match flows.as_slice() {
         [z, y, x] => masks_of_stack([z, y, x], &logits, shape, &dynamics),
         [y, x] if options.stitch_threshold > 0.0 && shape[0] > 1 => {
@@ -200,6 +206,46 @@ pub fn segment(
         _ => unreachable!("flows have two or three components"),
     });
     Ok(objects)
+}
+
+/// Voxels of a stack for one that lies in a cell, where that is not known yet.
+const LIKELY_SHARE: usize = 4;
+
+/// Makes sure that the search for objects keeps to the memory of the options, if so many voxels lie
+/// in cells.
+fn check_search(
+    network: &Cpnet,
+    shape: Shape,
+    cells: usize,
+    name: &str,
+    options: &CellposeOptions,
+) -> Result<(), Error> {
+    let voxels = shape.iter().product::<usize>() as u64;
+    let needed = network.fixed_bytes() + search_bytes(voxels, cells as u64, options.do_3d);
+    let allowed = options.run.memory_bytes;
+    if needed <= allowed {
+        return Ok(());
+    }
+    let problem = format!(
+        "the search for objects in its {shape:?} voxels (z, y, x) takes {needed} bytes if {cells} \
+         of them lie in cells, and Cellpose may use {allowed}: allow more memory, or crop the stack"
+    );
+    Err(Error::Stack { name: name.to_owned(), problem })
+}
+
+/// What the search for objects takes beside the program: flows and logits, and
+///
+/// ```text
+/// in 3D      a place of each voxel; of a cell voxel its offset, its flow, its end and that of its
+///            chunk; or, later, the ends that are counted and the labels
+/// in planes  the labels of each plane and of all
+/// ```
+fn search_bytes(voxels: u64, cells: u64, do_3d: bool) -> u64 {
+    if do_3d {
+        16 * voxels + (4 * voxels + 40 * cells).max(8 * voxels + 16 * cells)
+    } else {
+        20 * voxels
+    }
 }
 
 /// Flows and logits of a stack; arguments and errors as for [`segment`].

@@ -200,10 +200,14 @@ impl Planes {
         copy(part, from, self, to.start, to.shape);
     }
 
-    /// Whether every channel has one value.
-    pub(super) fn is_uniform(&self) -> bool {
+    /// The value of each channel, if all have but one.
+    pub(super) fn uniform_values(&self) -> Option<Vec<f32>> {
         let channels = self.values.chunks_exact(voxel_count(self.shape).max(1));
-        channels.into_iter().all(|channel| channel.iter().all(|value| *value == channel[0]))
+        let value = |channel: &[f32]| {
+            let first = channel[0];
+            channel.iter().all(|value| *value == first).then_some(first)
+        };
+        channels.map(value).collect()
     }
 }
 

@@ -25,6 +25,9 @@ use crate::error::Error;
 use crate::model_file::Ranges;
 use crate::prepare::model_shape;
 
+/// Tiles of one value that are remembered: along a row, the first, those inside and the last.
+pub(super) const KNOWN_TILES: usize = 3;
+
 /// A stack that is read box by box.
 pub trait SignalSource: Sync {
     /// How errors name it.
@@ -175,9 +178,9 @@ impl Boxes<'_> {
             progress(done, all);
         };
         let below = if self.levels.needs_below() { Some(self.below(&mut tell)?) } else { None };
-        let mut last = None;
+        let mut known = Vec::new();
         for region in boxes {
-            let stain = self.stain_box(region, below.as_ref(), &mut last, &mut tell)?;
+            let stain = self.stain_box(region, below.as_ref(), &mut known, &mut tell)?;
             for unit in units_of(region, unit) {
                 if !sink.is_done(unit) {
                     let within = Region {
@@ -195,14 +198,15 @@ impl Boxes<'_> {
     fn below(&self, tell: &mut dyn FnMut(usize)) -> Result<Planes, Error> {
         let plan = &self.plan;
         let mut below = self.levels.empty(plan.down.shape);
-        let mut last = None;
+        let mut known = Vec::new();
         for tile in plan.down.all() {
             let region = finer(tile.input, plan.cut);
             let image = self.image.read(region)?;
-            let part = self.once(&mut last, region, image, None, |image| {
+            let core = tile.core_in_input();
+            let part = self.once(&mut known, region, core, image, None, |image| {
                 self.levels.down(image.tensor(Region::whole(image.shape)))
             });
-            below.paste(&part, &tile);
+            below.paste_part(&part, [0; 3], &tile.core);
             tell(plan.work[0] / plan.down.count());
         }
         let deep = self.levels.deep(below);
@@ -215,7 +219,7 @@ impl Boxes<'_> {
         &self,
         region: Region,
         below: Option<&Planes>,
-        last: &mut Option<Known>,
+        known: &mut Vec<Known>,
         tell: &mut dyn FnMut(usize),
     ) -> Result<Vec<Volume<f32>>, Error> {
         let Scene { model, fitted, output, .. } = self.image.scene;
@@ -232,18 +236,13 @@ impl Boxes<'_> {
             };
             let tile = self.tile(on_fitted);
             let image = self.image.read(tile.input)?;
-            let part = self.once(last, tile.input, image, below, |image| match below {
+            let within = tile.core_in_input();
+            let part = self.once(known, tile.input, within, image, below, |image| match below {
                 None => self.alone(image),
                 below => self.levels.up(image.tensor(Region::whole(image.shape)), below, &tile),
             });
-            let to = Tile {
-                input: tile.input,
-                core: Region {
-                    start: std::array::from_fn(|axis| core.start[axis] - wanted.start[axis]),
-                    shape: core.shape,
-                },
-            };
-            whole.paste_part(&part, tile.core_in_input().start, &to.core);
+            let start = std::array::from_fn(|axis| core.start[axis] - wanted.start[axis]);
+            whole.paste_part(&part, [0; 3], &Region { start, shape: core.shape });
             tell(self.plan.work[2] / tiles);
         }
         let finish = |mut stain: Volume<f32>| {
@@ -284,43 +283,58 @@ impl Boxes<'_> {
         Tile { input: Region { start, shape }, core }
     }
 
-    /// What the network makes of a tile. Large stores are mostly empty: a tile of one value is
-    /// computed only if it is not like the one of the kind before.
+    /// What the network makes of the core of a tile. Large stores are mostly empty: of tiles of one
+    /// value, those that are alike are computed once.
     fn once(
         &self,
-        last: &mut Option<Known>,
+        known: &mut Vec<Known>,
         region: Region,
+        core: Region,
         image: Planes,
         below: Option<&Planes>,
         compute: impl FnOnce(Planes) -> Planes,
     ) -> Planes {
-        if !image.is_uniform() {
-            return compute(image);
-        }
         let fitted = self.image.scene.fitted;
-        let edges = std::array::from_fn(|axis| {
-            [region.start[axis] == 0, region.stop()[axis] == fitted[axis]]
+        let kind = image.uniform_values().and_then(|image| {
+            let below = match below {
+                None => Vec::new(),
+                Some(below) => below.crop(coarser(region, self.plan.cut)).uniform_values()?,
+            };
+            let edges = std::array::from_fn(|axis| {
+                [region.start[axis] == 0, region.stop()[axis] == fitted[axis]]
+            });
+            Some(Kind { shape: region.shape, core, edges, image, below })
         });
-        let cut = self.plan.cut;
-        let below = below.map(|below| below.crop(coarser(region, cut)));
-        if let Some(known) = last
-            && (known.edges, &known.image, &known.below) == (edges, &image, &below)
-        {
-            return known.output.clone();
+        if let Some(same) = known.iter().find(|known| Some(&known.kind) == kind.as_ref()) {
+            return same.output.clone();
         }
-        let output = compute(image.clone());
-        *last = Some(Known { edges, image, below, output: output.clone() });
+        let output = compute(image).crop(core);
+        if let Some(kind) = kind {
+            if known.len() == KNOWN_TILES {
+                known.remove(0);
+            }
+            known.push(Known { kind, output: output.clone() });
+        }
         output
     }
 }
 
-/// A tile that has been computed, and what decides what comes out.
+/// A tile of one value that has been computed.
 struct Known {
+    kind: Kind,
+    output: Planes,
+}
+
+/// All that decides what comes out of a tile of one value.
+#[derive(PartialEq)]
+struct Kind {
+    shape: Shape,
+    core: Region,
     /// Which sides lie at the edge of the stack.
     edges: [[bool; 2]; 3],
-    image: Planes,
-    below: Option<Planes>,
-    output: Planes,
+    /// The value of each channel of the image and of the output of the level of the cut.
+    image: Vec<f32>,
+    below: Vec<f32>,
 }
 
 /// The units of a box, z slowest.

@@ -15,7 +15,7 @@ use spotlight_image::{Region, Shape};
 
 use super::memory::{self, planes, voxels};
 use super::plan::{self, Budget, Kept, up_halo, way_down};
-use super::stream::SLAB;
+use super::stream::{KNOWN_TILES, SLAB};
 use super::tiles::Tiles;
 use super::work;
 use crate::fnet::FnetOptions;
@@ -232,8 +232,11 @@ impl Choices<'_> {
         let channels = self.options.out_channels;
         let Scene { model, output, .. } = *self.scene;
         let zoomed = if model == output { 0 } else { 16 * voxels(step).max(voxels(cores)) };
-        // The stain of the box on the grid of the model; as written, and its chunks.
-        planes(channels, voxels(cores)) + zoomed + 3 * planes(channels, voxels(step))
+        // The stain of the box on the grid of the model, and tiles that are remembered; as written,
+        // and its chunks.
+        planes((1 + KNOWN_TILES) * channels, voxels(cores))
+            + zoomed
+            + 3 * planes(channels, voxels(step))
     }
 }
 
@@ -277,7 +280,7 @@ mod tests {
         let cut = |shape: Shape, gib: u64| plan(&options, &scene(shape), gib << 30).unwrap().cut;
         assert_eq!(cut([64, 1024, 1024], 4), 2);
         assert_eq!(cut([256, 1024, 1024], 4), 3);
-        assert_eq!(cut([256, 1024, 1024], 16), 5);
+        assert_eq!(cut([256, 1024, 1024], 32), 5);
     }
 
     #[test]
