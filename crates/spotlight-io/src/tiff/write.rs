@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::atomic;
 use crate::metadata::positive;
+pub(super) use crate::ome_xml::write::PlaneOrder;
 use crate::ome_xml::write::{Description, document};
 use crate::voxels::{SampleType, Voxels, on_volume};
 
@@ -82,7 +83,7 @@ pub fn write_ome_tiff(
     spacing_um: Option<[f64; 3]>,
     options: &WriteOptions,
 ) -> Result<(), Error> {
-    let plan = Plan::new(path, channels, spacing_um, options);
+    let plan = Plan::of_channels(path, channels, spacing_um, options);
     atomic::write(path, options.overwrite, |writer| plan.write(writer, channels))
 }
 
@@ -93,18 +94,19 @@ const STRIP_BYTES: usize = 256 << 10;
 /// 4 GiB is left for the directories.
 const LARGEST_CLASSIC: u64 = (4 << 30) - (64 << 20);
 
-struct Plan {
+pub(super) struct Plan {
     shape: [usize; 3],
     sample_type: SampleType,
     compression: Compression,
     description: String,
-    spacing_um: Option<[f64; 3]>,
+    /// Along (z, y, x), each where it is known.
+    spacing_um: [Option<f64>; 3],
     rows_per_strip: usize,
-    big: bool,
+    pub(super) big: bool,
 }
 
 impl Plan {
-    fn new(
+    fn of_channels(
         path: &Path,
         channels: &[OutputChannel<'_>],
         spacing_um: Option<[f64; 3]>,
@@ -113,25 +115,41 @@ impl Plan {
         assert!(!channels.is_empty(), "an image needs a channel");
         let voxels = channels[0].voxels;
         let (shape, sample_type) = (voxels.shape(), voxels.sample_type());
-        assert!(shape.iter().all(|length| *length > 0), "an image needs voxels");
         for channel in channels {
             assert_eq!(channel.voxels.shape(), shape, "channels of one shape");
             assert_eq!(channel.voxels.sample_type(), sample_type, "channels of one type");
         }
         // A length that is none is left out: better no voxel size than a wrong one.
         let spacing_um = spacing_um.filter(|um| um.iter().all(|um| positive(*um).is_some()));
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let spacing_um = spacing_um.map_or([None; 3], |um| um.map(Some));
         let names: Vec<&str> = channels.iter().map(|channel| channel.name).collect();
+        let image = (shape, 1, sample_type);
+        Self::new(path, image, (&names, PlaneOrder::DepthFirst), spacing_um, options)
+    }
+
+    /// Shape, number of time points and type of the image; its channels and their order.
+    pub(super) fn new(
+        path: &Path,
+        (shape, times, sample_type): ([usize; 3], usize, SampleType),
+        (channels, order): (&[&str], PlaneOrder),
+        spacing_um: [Option<f64>; 3],
+        options: &WriteOptions,
+    ) -> Self {
+        assert!(shape.iter().all(|length| *length > 0), "an image needs voxels");
+        let spacing_um = spacing_um.map(|um| um.and_then(positive));
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let description = document(&Description {
             name: &name,
             description: options.description.as_deref(),
             shape,
+            times,
             sample_type,
-            channels: &names,
+            channels,
+            order,
             spacing_um,
         });
         let row = shape[2] * sample_type.bytes();
-        let planes = (shape[0] * channels.len()) as u64;
+        let planes = (shape[0] * channels.len() * times) as u64;
         let bytes = (shape[1] * row) as u64 * planes;
         Self {
             shape,
@@ -149,22 +167,34 @@ impl Plan {
         writer: &mut BufWriter<W>,
         channels: &[OutputChannel<'_>],
     ) -> io::Result<()> {
+        let depth = self.shape[0];
+        let planes = (0..channels.len() * depth).map(|index| (index / depth, index % depth));
+        self.write_planes(writer, planes, |(channel, z)| {
+            self.encode_plane(channels[channel].voxels, z)
+        })
+    }
+
+    /// Writes the file with these planes; `encode` gives the strips of each.
+    pub(super) fn write_planes<W: Write + Seek, P>(
+        &self,
+        writer: &mut BufWriter<W>,
+        indices: impl Iterator<Item = P>,
+        mut encode: impl FnMut(P) -> io::Result<Vec<Vec<u8>>>,
+    ) -> io::Result<()> {
         let mut at = self.write_header(writer)?;
         let mut planes: Vec<Strips> = Vec::new();
-        for channel in channels {
-            for z in 0..self.shape[0] {
-                let mut strips = Strips::default();
-                for strip in self.encode_plane(channel.voxels, z)? {
-                    // Directories and numbers must begin at even positions.
-                    writer.write_all(&strip)?;
-                    let padding = strip.len() % 2;
-                    writer.write_all(&[0; 1][..padding])?;
-                    strips.offsets.push(at);
-                    strips.counts.push(strip.len() as u64);
-                    at += (strip.len() + padding) as u64;
-                }
-                planes.push(strips);
+        for index in indices {
+            let mut strips = Strips::default();
+            for strip in encode(index)? {
+                // Directories and numbers must begin at even positions.
+                writer.write_all(&strip)?;
+                let padding = strip.len() % 2;
+                writer.write_all(&[0; 1][..padding])?;
+                strips.offsets.push(at);
+                strips.counts.push(strip.len() as u64);
+                at += (strip.len() + padding) as u64;
             }
+            planes.push(strips);
         }
         let first = at;
         for (index, strips) in planes.iter().enumerate() {
@@ -189,7 +219,7 @@ impl Plan {
     }
 
     /// The compressed strips of a plane.
-    fn encode_plane(&self, voxels: &Voxels, z: usize) -> io::Result<Vec<Vec<u8>>> {
+    pub(super) fn encode_plane(&self, voxels: &Voxels, z: usize) -> io::Result<Vec<Vec<u8>>> {
         let size = self.rows_per_strip * self.shape[2];
         on_volume!(voxels, volume => {
             let strips = volume.plane(z).par_chunks(size);
@@ -238,12 +268,13 @@ impl Plan {
         tags.short(277, 1);
         tags.long(278, self.rows_per_strip as u64);
         tags.positions(279, &strips.counts);
-        if let Some([_, y, x]) = self.spacing_um {
+        let [_, y, x] = self.spacing_um;
+        if let (Some(y), Some(x)) = (y, x) {
             tags.rational(282, 10_000.0 / x);
             tags.rational(283, 10_000.0 / y);
         }
         tags.short(284, 1);
-        if self.spacing_um.is_some() {
+        if y.is_some() && x.is_some() {
             tags.short(296, 3);
         }
         if !description.is_empty() {
@@ -406,7 +437,8 @@ mod tests {
         let channel = OutputChannel { name: "dna", voxels: &voxels };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big.ome.tif");
-        let mut plan = Plan::new(&path, &[channel], Some([1.0; 3]), &WriteOptions::default());
+        let options = WriteOptions::default();
+        let mut plan = Plan::of_channels(&path, &[channel], Some([1.0; 3]), &options);
         assert!(!plan.big);
         plan.big = true;
         let mut writer = BufWriter::new(Cursor::new(Vec::new()));
