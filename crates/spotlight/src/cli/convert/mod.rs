@@ -60,6 +60,12 @@ fn convert(
     for note in source.notes() {
         context.say(&format!("note: {}: {note}", source.name()));
     }
+    let known = source.layout.partial_spacing_um.iter().flatten().count();
+    if target.format == Format::OmeZarr && (1..3).contains(&known) {
+        let lost = "OME-Zarr has a voxel size along all axes or none, so none is written; give it \
+                    with --spacing";
+        context.say(&format!("note: {}: {lost}", source.name()));
+    }
     if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;
     }

@@ -36,6 +36,8 @@ pub(super) fn write(
         ));
     }
     let zarr = zarr_options(options, target);
+    let unit = voxel_bytes(zarr.unit_shape(layout.shape, layout.sample_type), source);
+    check_memory(unit.saturating_mul(UNIT_COPIES), options)?;
     let resumed = match options.resume {
         true => ZarrWriter::resume(output, &layout, &zarr, digest)?,
         false => None,
@@ -44,8 +46,6 @@ pub(super) fn write(
         Some(writer) => writer,
         None => ZarrWriter::create(output, &layout, &zarr, digest)?,
     };
-    let unit = voxel_bytes(writer.unit_shape(), source);
-    check_memory(unit * UNIT_COPIES, options)?;
     let units = writer.units();
     let total = (units.len() * layout.times * layout.channels.len()) as u64;
     let mut done = 0;
