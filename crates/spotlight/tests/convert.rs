@@ -42,7 +42,7 @@ fn layout(shape: [usize; 3]) -> Layout {
         sample_type: SampleType::U16,
         times: 2,
         channel_names: vec![Some("light".into()), Some("DNA µ".into())],
-        partial_spacing_um: [Some(0.5), Some(0.25), Some(0.2)],
+        partial_spacing_um: [Some(0.5), Some(0.25), Some(0.25)],
         block: [1, 1, 1],
     }
 }

@@ -119,7 +119,8 @@ fn bare_name(name: &str) -> String {
         left.push_str(before);
         // With a field goes the mark of its axis: `_z{z}`, `-t{t}`, `ch{c}`.
         let cut = left.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        if left.len() - cut.len() <= 2 && (cut.is_empty() || cut.ends_with(['_', '-', '.', ' '])) {
+        let apart = |c: char| c.is_ascii_digit() || "_-. ".contains(c);
+        if left.len() - cut.len() <= 2 && (cut.is_empty() || cut.ends_with(apart)) {
             left.truncate(cut.len());
         }
         rest = after.split_once('}').map_or("", |(_, after)| after);
@@ -213,6 +214,7 @@ mod tests {
         check_name("https://host/x/image", "image.ome.tif");
         check_name("img_z{z:02}_c{c}.tif", "img.ome.tif");
         check_name("x/s{c:DAPI,FITC}_plate_t{t}-{z}.TIF", "plate.ome.tif");
+        check_name("D08_T{t:04}F001L01A{c:02}Z{z:02}C{c:02}.tif", "D08_F001L01.ome.tif");
         check_name("{z}.tif", "image.ome.tif");
         check_name("set.companion.ome", "set.ome.tif");
     }
