@@ -3,20 +3,24 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use spotlight_image::grid::{Region, Shape};
 
 use crate::Error;
 use crate::metadata::ImageInfo;
-use crate::source::{Layout, Place, Source, choose};
-use crate::voxels::{ArrayData, SampleType, Selection, Stack, Voxels};
+use crate::source::{Layout, Place, Source, channel_of, check_series, choose};
+use crate::tiff::page_axes::PageAxes;
+use crate::voxels::{ArrayData, Channel, SampleType, Selection, Stack, Voxels};
 use crate::{czi, planes, tiff, zarr};
 
 /// An open image file or store; its voxels are read when they are asked for.
-#[derive(Debug)]
+///
+/// A clone is cheap and shares what was read.
+#[derive(Clone, Debug)]
 pub struct Image {
     path: PathBuf,
-    source: Box<dyn Source>,
+    source: Arc<dyn Source>,
 }
 
 impl Image {
@@ -30,13 +34,69 @@ impl Image {
     ///
     /// As [`read_stack`], but for what only reading can find.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let source: Box<dyn Source> = match format(path)? {
-            Format::Zarr => Box::new(zarr::Images::open(path)?),
-            Format::Czi => Box::new(czi::Image::open(path)?),
-            Format::Pattern => Box::new(planes::open(path)?),
-            Format::Tiff => Box::new(tiff::Image::open(path)?),
+        let source: Arc<dyn Source> = match format(path)? {
+            Format::Zarr => Arc::new(zarr::Images::open(path)?),
+            Format::Czi => Arc::new(czi::Image::open(path)?),
+            Format::Pattern => Arc::new(planes::open(path)?),
+            Format::Tiff => Arc::new(tiff::Image::open(path)?),
         };
         Ok(Self { path: path.to_owned(), source })
+    }
+
+    /// Opens a TIFF that does not name the axes of its pages, which the caller does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::open`]; [`Error::Unsupported`] if the file names its axes itself or is no
+    /// TIFF, [`Error::Format`] if the axes do not fit the number of pages.
+    pub fn open_with_axes(path: &Path, axes: &PageAxes) -> Result<Self, Error> {
+        if !matches!(format(path)?, Format::Tiff) {
+            return Err(Error::Unsupported {
+                path: path.to_owned(),
+                what: "naming the axes of the pages of what is no TIFF".to_owned(),
+                way_out: "leave the option out".to_owned(),
+            });
+        }
+        let mut image = tiff::Image::open(path)?;
+        image.name_axes(axes)?;
+        Ok(Self { path: path.to_owned(), source: Arc::new(image) })
+    }
+
+    /// The path that was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files and folders that it is read from; an address stands for itself.
+    #[must_use]
+    pub fn parts(&self) -> Vec<PathBuf> {
+        self.source.parts()
+    }
+
+    /// Number of images in it: series, scenes, positions or fields.
+    #[must_use]
+    pub fn series_count(&self) -> usize {
+        self.source.series_count()
+    }
+
+    /// What one of its images is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Choice`] if there is no such image; else as [`read_stack`].
+    pub fn layout(&self, series: usize) -> Result<Layout, Error> {
+        check_series(self.source.as_ref(), series, &self.path)?;
+        self.source.layout(series)
+    }
+
+    /// The position of a channel of one of its images; the only one where none is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Choice`] if there is no such channel, or none is named and there are several.
+    pub fn channel(&self, series: usize, wanted: Option<&Channel>) -> Result<usize, Error> {
+        channel_of(&self.layout(series)?, wanted, &self.path)
     }
 
     /// Says what it holds.
@@ -218,6 +278,24 @@ pub fn read_array(path: &Path, series: usize) -> Result<ArrayData, Error> {
         Format::Pattern => tiff::read_array(&planes::open(path)?, series),
         Format::Tiff => tiff::read_array(&tiff::Image::open(path)?, series),
     }
+}
+
+/// Whether a folder is an image: a Zarr group or array with nothing of Zarr around it, or the
+/// folder of an `NDTiff` data set.
+///
+/// An array inside a group, such as a resolution level, is not counted as an image, though it
+/// can be opened by its name. Nothing but the names of files and the head of `zarr.json` is
+/// looked at.
+#[must_use]
+pub fn is_image_folder(path: &Path) -> bool {
+    path.is_dir() && (tiff::is_set(path) || zarr::is_image_folder(path))
+}
+
+/// Whether a path is a pattern of names with fields in braces, such as `img_z{z}.tif`, and no
+/// file or folder itself.
+#[must_use]
+pub fn is_pattern(path: &Path) -> bool {
+    !zarr::is_address(path) && planes::is_pattern(path)
 }
 
 /// The formats that are read.

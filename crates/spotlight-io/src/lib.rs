@@ -25,8 +25,11 @@ mod voxels;
 mod zarr;
 
 pub use error::Error;
-pub use image::{Image, OpenStack, inspect, read_array, read_stack};
-pub use metadata::{ByteOrder, ImageInfo, Storage};
+pub use image::{Image, OpenStack, inspect, is_image_folder, is_pattern, read_array, read_stack};
+pub use metadata::{AxisOrigin, ByteOrder, Dimension, ImageInfo, Storage};
+pub use source::Layout;
+pub use tiff::hyperstack::{PlaneIndex, write_ome_tiff_planes};
+pub use tiff::page_axes::PageAxes;
 pub use tiff::write::{
     Compression, OmeTiffWriter, OutputChannel, OutputForm, WriteOptions, write_ome_tiff,
 };

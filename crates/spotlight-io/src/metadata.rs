@@ -13,6 +13,43 @@ pub enum ByteOrder {
     Big,
 }
 
+/// Where it is known from what an axis is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AxisOrigin {
+    /// The file or store says it.
+    Metadata,
+    /// The fields of a pattern of names say it.
+    Pattern,
+    /// The caller has said it ([`crate::PageAxes`]).
+    Given,
+    /// Nothing says it: it is taken for what most files mean.
+    Assumed,
+    /// There is no such axis; its length is 1.
+    Absent,
+}
+
+/// One axis of an image as it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dimension {
+    /// `T`ime, `C`hannel, `Z`, `Y` or `X`.
+    pub axis: char,
+    /// Its length.
+    pub length: usize,
+    /// Where it is known from.
+    pub origin: AxisOrigin,
+}
+
+impl Dimension {
+    /// The axes T, C, Z, Y, X.
+    pub(crate) fn all(lengths: [usize; 5], origins: [AxisOrigin; 5]) -> [Self; 5] {
+        std::array::from_fn(|index| Self {
+            axis: ['T', 'C', 'Z', 'Y', 'X'][index],
+            length: lengths[index],
+            origin: origins[index],
+        })
+    }
+}
+
 /// What a file holds, as [`crate::inspect`] finds without reading the voxels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageInfo {
@@ -25,6 +62,8 @@ pub struct ImageInfo {
     pub axes: String,
     /// Length of each axis.
     pub shape: Vec<usize>,
+    /// The axes T, C, Z, Y, X as they are read, whatever their order in the file.
+    pub dimensions: [Dimension; 5],
     /// Type of the numbers.
     pub sample_type: SampleType,
     /// A name for every channel; its number where the file has no name.

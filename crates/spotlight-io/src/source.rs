@@ -5,7 +5,7 @@
 //! points are chosen here, in one way for all formats.
 
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use spotlight_image::grid::{Region, Shape};
 
@@ -24,6 +24,9 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// What a user is told of the first image.
     fn info(&self) -> Result<ImageInfo, Error>;
 
+    /// The files and folders that it is read from.
+    fn parts(&self) -> Vec<PathBuf>;
+
     /// The voxels of a box. Series, channel, time point and box exist.
     fn read(&self, from: Place, region: Region) -> Result<Voxels, Error>;
 }
@@ -36,31 +39,35 @@ pub(crate) struct Place {
     pub(crate) time: usize,
 }
 
-/// One image: time points and channels of z-stacks of one shape.
+/// One image of a file: time points and channels of z-stacks of one shape.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// Number of voxels along (z, y, x).
-    pub(crate) shape: Shape,
-    pub(crate) sample_type: SampleType,
+    pub shape: Shape,
+    /// The type of the numbers.
+    pub sample_type: SampleType,
     /// Number of time points.
-    pub(crate) times: usize,
+    pub times: usize,
     /// A name for every channel, where the file gives one.
-    pub(crate) channel_names: Vec<Option<String>>,
+    pub channel_names: Vec<Option<String>>,
     /// Voxel size along (z, y, x) in µm, each where the file gives it.
-    pub(crate) partial_spacing_um: [Option<f64>; 3],
-    /// The box that is decoded at once (a plane, a chunk): reading less costs as much.
-    pub(crate) block: Shape,
+    pub partial_spacing_um: [Option<f64>; 3],
+    /// The box along (z, y, x) that is decoded at once (a plane, a chunk): reading less costs
+    /// as much.
+    pub block: Shape,
 }
 
 impl Layout {
     /// A name for every channel: its number where the file has no name.
-    pub(crate) fn names(&self) -> Vec<String> {
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
         let names = self.channel_names.iter().enumerate();
         names.map(|(index, name)| name.clone().unwrap_or_else(|| index.to_string())).collect()
     }
 
-    /// The voxel size, where all of it is known.
-    pub(crate) fn spacing_um(&self) -> Option<[f64; 3]> {
+    /// The voxel size along (z, y, x) in µm, where all of it is known.
+    #[must_use]
+    pub fn spacing_um(&self) -> Option<[f64; 3]> {
         let [z, y, x] = self.partial_spacing_um;
         Some([z?, y?, x?])
     }
@@ -74,19 +81,40 @@ pub(crate) fn choose(
 ) -> Result<(Place, Layout), Error> {
     let refuse =
         |what: String, choices: String| Error::Choice { path: path.to_owned(), what, choices };
-    let series = source.series_count();
-    if wanted.series >= series {
-        let what = format!("there is no image {}", wanted.series);
-        return Err(refuse(what, format!("one from 0 to {}", series.saturating_sub(1))));
-    }
+    check_series(source, wanted.series, path)?;
     let layout = source.layout(wanted.series)?;
     if wanted.time >= layout.times {
         let what = format!("there is no time point {}", wanted.time);
         return Err(refuse(what, format!("one from 0 to {}", layout.times.saturating_sub(1))));
     }
-    let channel = choose_channel(&layout.names(), wanted.channel.as_ref())
-        .map_err(|Refusal { what, choices }| refuse(what, choices))?;
+    let channel = channel_of(&layout, wanted.channel.as_ref(), path)?;
     Ok((Place { series: wanted.series, channel, time: wanted.time }, layout))
+}
+
+/// Fails where there is no such image; `path` is for the error.
+pub(crate) fn check_series(source: &dyn Source, series: usize, path: &Path) -> Result<(), Error> {
+    let count = source.series_count();
+    if series < count {
+        return Ok(());
+    }
+    Err(Error::Choice {
+        path: path.to_owned(),
+        what: format!("there is no image {series}"),
+        choices: format!("one from 0 to {}", count.saturating_sub(1)),
+    })
+}
+
+/// The position of a channel; the only one where none is named. `path` is for errors.
+pub(crate) fn channel_of(
+    layout: &Layout,
+    wanted: Option<&Channel>,
+    path: &Path,
+) -> Result<usize, Error> {
+    choose_channel(&layout.names(), wanted).map_err(|Refusal { what, choices }| Error::Choice {
+        path: path.to_owned(),
+        what,
+        choices,
+    })
 }
 
 struct Refusal {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use spotlight_image::Volume;
-use spotlight_image::grid::Shape;
+use spotlight_image::grid::{Region, Shape};
 
 /// The type of a file's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +119,26 @@ impl Voxels {
     #[must_use]
     pub fn is_integer(&self) -> bool {
         self.sample_type().is_integer()
+    }
+
+    /// The voxels of a box, as a volume of their own.
+    ///
+    /// # Panics
+    ///
+    /// If the box does not lie inside.
+    ///
+    /// ```
+    /// use spotlight_image::Volume;
+    /// use spotlight_image::grid::Region;
+    /// use spotlight_io::Voxels;
+    ///
+    /// let voxels = Voxels::from(Volume::new([1, 1, 3], vec![3_u16, 4, 5]));
+    /// let last = voxels.crop(Region { start: [0, 0, 1], shape: [1, 1, 2] });
+    /// assert_eq!(last.to_f32().voxels, [4.0, 5.0]);
+    /// ```
+    #[must_use]
+    pub fn crop(&self, region: Region) -> Self {
+        on_volume!(self, volume => volume.crop(region).into())
     }
 
     /// The voxels as f32, rounded where the type has more digits.

@@ -117,7 +117,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
 /// One name everywhere: a command is a file and a chapter.
 const COMMANDS: &[&str] = &[
     "demo", "simulate", "train", "predict", "segment", "tune", "measure", "evaluate", "import",
-    "weights", "info",
+    "weights", "convert", "info",
 ];
 
 const VAGUE_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "manager"];

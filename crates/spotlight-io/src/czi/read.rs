@@ -14,7 +14,7 @@ use super::segment::{Bytes, read_header};
 use super::sub_block::read_rows;
 use crate::Error;
 use crate::error::Fault;
-use crate::metadata::{ByteOrder, ImageInfo, Storage};
+use crate::metadata::{AxisOrigin, ByteOrder, Dimension, ImageInfo, Storage};
 use crate::source::{Layout, Place, Source};
 use crate::voxels::{ArrayData, SampleType, Voxels};
 
@@ -66,6 +66,14 @@ impl Image {
         all.into_iter().filter(|(axis, length)| *length > 1 || "YX".contains(*axis)).unzip()
     }
 
+    /// The directory says what every axis is.
+    fn dimensions(scene: &Scene) -> [Dimension; 5] {
+        let [times, channels, depth] = scene.lengths;
+        let [height, width] = scene.size;
+        let lengths = [times, channels * scene.pixel.samples, depth, height, width];
+        Dimension::all(lengths, [AxisOrigin::Metadata; 5])
+    }
+
     fn series_name(&self, scene: &Scene) -> String {
         let name = scene.number.and_then(|number| self.metadata.scene_names.get(&number));
         name.cloned().unwrap_or_default()
@@ -104,6 +112,10 @@ fn open(path: &Path) -> Result<Image, Fault> {
 }
 
 impl Source for Image {
+    fn parts(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
     fn series_count(&self) -> usize {
         self.scenes.len()
     }
@@ -137,6 +149,7 @@ impl Source for Image {
             format: "CZI".to_owned(),
             axes,
             shape,
+            dimensions: Self::dimensions(scene),
             sample_type: scene.pixel.sample_type,
             channel_names: names.map(|(c, name)| name.unwrap_or_else(|| c.to_string())).collect(),
             spacing_um: (|| Some([z?, y?, x?]))(),

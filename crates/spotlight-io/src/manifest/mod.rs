@@ -2,7 +2,8 @@
 //!
 //! A CSV file with the columns `path_signal`, `channel_signal`, `path_target`,
 //! `channel_target`, `path_mask`, `split`, in any order; only the two paths of signal and
-//! target are needed. Paths are relative to the folder of the CSV. A channel is a name or a
+//! target are needed. Paths are relative to the folder of the CSV; web addresses stay as they are.
+//! A channel is a name or a
 //! number from 0; `split` is `train`, `validate` or `test`.
 
 mod split;
@@ -12,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use crate::table::{Column, Table, write_csv};
-use crate::{Channel, Error};
+use crate::{Channel, Error, is_address, is_pattern};
 
 pub use split::{Fractions, paper_split, permutation, seeded_split};
 
@@ -160,7 +161,9 @@ impl Manifest {
     pub fn check_files(&self) -> Result<(), Error> {
         for (row, line) in self.rows.iter().zip(&self.lines) {
             for file in [Some(&row.signal), Some(&row.target), row.mask.as_ref()] {
-                if let Some(file) = file.filter(|file| !file.exists()) {
+                // Opening them says what is missing behind an address or a pattern.
+                let named = |file: &&PathBuf| !is_address(file) && !is_pattern(file);
+                if let Some(file) = file.filter(named).filter(|file| !file.exists()) {
                     let file = file.display();
                     let what = format!("there is no file {file}; correct the path");
                     return Err(at(&self.path, *line, what));
@@ -196,6 +199,9 @@ impl Manifest {
 pub fn write(path: &Path, rows: &[Row], overwrite: bool) -> Result<(), Error> {
     let folder = folder_of(path);
     let relative = |file: &Path| {
+        if is_address(file) {
+            return file.to_string_lossy().into_owned();
+        }
         let inside = file.strip_prefix(folder).unwrap_or(file);
         // A manifest travels between systems: with slashes everywhere.
         let parts = inside.components().map(|part| match part {
@@ -266,7 +272,11 @@ impl Columns {
                 "{found} fields, expected {header}; quote fields that contain commas"
             ));
         }
-        let path = |column: usize| field(column).map(|text| folder.join(text));
+        let place = |text: &str| match is_address(Path::new(text)) {
+            true => PathBuf::from(text),
+            false => folder.join(text),
+        };
+        let path = |column: usize| field(column).map(place);
         let needed = |column: usize| {
             path(column).ok_or_else(|| format!("the field {} is empty", COLUMNS[column]))
         };
@@ -351,6 +361,21 @@ mod tests {
         for part in parts {
             assert!(message.contains(part), "{message:?} lacks {part:?}");
         }
+    }
+
+    #[test]
+    fn an_address_is_not_joined_to_the_folder_and_a_pattern_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.csv");
+        let (address, pattern) = ("https://host/a.zarr/B/3/0", "img_z{z}.tif");
+        let text = format!("path_signal,path_target\n{address},{pattern}\n");
+        std::fs::write(&path, &text).unwrap();
+        let manifest = Manifest::read(&path).unwrap();
+        assert_eq!(manifest.rows[0].signal, Path::new(address));
+        assert_eq!(manifest.rows[0].target, folder.path().join(pattern));
+        manifest.check_files().unwrap();
+        write(&path, &manifest.rows, true).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().contains(&format!("{address},,{pattern}")));
     }
 
     #[test]

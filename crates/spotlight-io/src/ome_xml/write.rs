@@ -7,26 +7,46 @@ pub(crate) struct Description<'a> {
     pub(crate) name: &'a str,
     pub(crate) description: Option<&'a str>,
     pub(crate) shape: [usize; 3],
+    pub(crate) times: usize,
     pub(crate) sample_type: SampleType,
     pub(crate) channels: &'a [&'a str],
-    pub(crate) spacing_um: Option<[f64; 3]>,
+    pub(crate) order: PlaneOrder,
+    /// Voxel size along (z, y, x), each where it is known.
+    pub(crate) spacing_um: [Option<f64>; 3],
 }
 
-/// The document: one image whose planes lie in order of z, then channel.
+/// The order of the planes of a time point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaneOrder {
+    /// All planes along z of one channel, then those of the next.
+    DepthFirst,
+    /// All channels of one plane, as `ImageJ`'s hyperstacks have it.
+    ChannelFirst,
+}
+
+/// The document: one image; its planes lie one after the other.
 pub(crate) fn document(image: &Description<'_>) -> String {
     let [z, y, x] = image.shape;
-    let channels = image.channels.len();
+    let (channels, times) = (image.channels.len(), image.times);
+    let order = match image.order {
+        PlaneOrder::DepthFirst => "XYZCT",
+        PlaneOrder::ChannelFirst => "XYCZT",
+    };
     let sizes =
-        format!("SizeX=\"{x}\" SizeY=\"{y}\" SizeZ=\"{z}\" SizeC=\"{channels}\" SizeT=\"1\"");
-    let spacing = image.spacing_um.map_or_else(String::new, |um| {
-        let axis = |(letter, um): (&str, f64)| {
-            format!(" PhysicalSize{letter}=\"{um}\" PhysicalSize{letter}Unit=\"µm\"")
-        };
-        [("X", um[2]), ("Y", um[1]), ("Z", um[0])].map(axis).concat()
-    });
+        format!("SizeX=\"{x}\" SizeY=\"{y}\" SizeZ=\"{z}\" SizeC=\"{channels}\" SizeT=\"{times}\"");
+    let size = |(letter, um): (&str, Option<f64>)| {
+        let attribute =
+            |um| format!(" PhysicalSize{letter}=\"{um}\" PhysicalSize{letter}Unit=\"µm\"");
+        um.map_or_else(String::new, attribute)
+    };
+    let um = image.spacing_um;
+    let spacing = [("X", um[2]), ("Y", um[1]), ("Z", um[0])].map(size).concat();
     let channel = |(index, name): (usize, &&str)| {
-        let name = escape(name);
-        format!("<Channel ID=\"Channel:0:{index}\" Name=\"{name}\" SamplesPerPixel=\"1\"/>")
+        let name = match escape(name) {
+            name if name.is_empty() => name,
+            name => format!(" Name=\"{name}\""),
+        };
+        format!("<Channel ID=\"Channel:0:{index}\"{name} SamplesPerPixel=\"1\"/>")
     };
     let names: String = image.channels.iter().enumerate().map(channel).collect();
     let text = |text: &str| format!("<Description>{}</Description>", escape(text));
@@ -36,12 +56,12 @@ pub(crate) fn document(image: &Description<'_>) -> String {
          <OME xmlns=\"{SCHEMA}\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
          xsi:schemaLocation=\"{SCHEMA} {SCHEMA}/ome.xsd\" Creator=\"Spotlight {VERSION}\">\
          <Image ID=\"Image:0\" Name=\"{name}\">{description}\
-         <Pixels ID=\"Pixels:0\" DimensionOrder=\"XYZCT\" Type=\"{kind}\" BigEndian=\"false\" \
+         <Pixels ID=\"Pixels:0\" DimensionOrder=\"{order}\" Type=\"{kind}\" BigEndian=\"false\" \
          {sizes}{spacing}>{names}<TiffData IFD=\"0\" PlaneCount=\"{planes}\"/></Pixels></Image>\
          </OME>",
         name = escape(image.name),
         kind = type_name(image.sample_type),
-        planes = z * channels,
+        planes = z * channels * times,
     )
 }
 
@@ -86,9 +106,11 @@ mod tests {
             name: "a \"stack\" & <more>",
             description: Some("model: x\nseed: 1\u{1}"),
             shape: [4, 5, 6],
+            times: 1,
+            order: PlaneOrder::DepthFirst,
             sample_type: SampleType::F32,
             channels: &["DAPI & co", "prediction"],
-            spacing_um: Some([0.29, 0.108, 0.1083]),
+            spacing_um: [Some(0.29), Some(0.108), Some(0.1083)],
         });
         let found = parse(&text).unwrap();
         let image = &found.images[0];

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use crate::Error;
 use crate::error::{Fault, malformed, unsupported};
+use crate::metadata::AxisOrigin;
 use crate::ome_xml::parse;
 use crate::tiff::directory::{Directories, read_directories};
 use crate::tiff::ome::text_of;
@@ -46,6 +47,7 @@ pub(crate) fn open(path: &Path) -> Result<Image, Error> {
         leading: vec![('T', times), ('C', channels), ('Z', steps * depth)],
         spacing_um: parts[0].spacing_um,
         channel_names: places.channel_names(),
+        origins: Some(origins(&pattern, parts[0].z_origin)),
         ..Series::default()
     };
     let mut files = Vec::with_capacity(parts.len());
@@ -54,6 +56,15 @@ pub(crate) fn open(path: &Path) -> Result<Image, Error> {
         files.push(part.file);
     }
     Ok(Image { path: path.to_owned(), files, format: "TIFF series", series: vec![series] })
+}
+
+/// Where T, C and Z are known from: without `{z}` every file is a z-stack by itself.
+fn origins(pattern: &Pattern, z_origin: AxisOrigin) -> [AxisOrigin; 3] {
+    let of = |letter: char, without: AxisOrigin| match pattern.has(letter) {
+        true => AxisOrigin::Pattern,
+        false => without,
+    };
+    [of('t', AxisOrigin::Absent), of('c', AxisOrigin::Absent), of('z', z_origin)]
 }
 
 /// The files in the order of the axes, z fastest; fails where one is missing.
@@ -91,6 +102,7 @@ struct Part {
     file: Directories,
     pages: Vec<usize>,
     spacing_um: [Option<f64>; 3],
+    z_origin: AxisOrigin,
 }
 
 impl Part {
@@ -122,7 +134,8 @@ impl Part {
         series.depth().map_err(|fault| fault.at(path))?;
         // Thousands of descriptions are not worth their memory.
         file.pages.iter_mut().for_each(|page| page.description = Vec::new());
-        Ok(Self { file, pages, spacing_um: series.spacing_um })
+        let [_, _, z_origin] = series.origins(&file.pages[pages[0]]);
+        Ok(Self { file, pages, spacing_um: series.spacing_um, z_origin })
     }
 }
 
@@ -147,6 +160,7 @@ fn own_series(file: &mut Directories) -> Result<Series, Fault> {
         return Ok(series);
     };
     series.spacing_um = image.spacing_um;
+    series.origins = None;
     let planes = series.planes.len();
     let depth = image.axes.iter().zip(image.lengths).find(|axis| *axis.0 == 'Z');
     if planes > 1 && depth.is_none_or(|axis| axis.1 != planes) {

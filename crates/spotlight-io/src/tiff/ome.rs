@@ -193,6 +193,7 @@ impl FileSet<'_> {
         }
         self.check(image, &planes).map_err(|fault| fault.at(self.path))?;
         Ok(Some(Series {
+            origins: None,
             name: image.name.clone(),
             leading: image.axes.into_iter().zip(image.lengths).collect(),
             planes,

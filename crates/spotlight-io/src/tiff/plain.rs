@@ -2,6 +2,7 @@
 
 use super::directory::Directories;
 use super::series::{Series, pixel_size_um};
+use crate::metadata::AxisOrigin;
 
 /// One series for every kind of page, in the order in which the kinds appear.
 ///
@@ -23,9 +24,16 @@ pub(crate) fn series(file: &Directories) -> Vec<Series> {
 
 fn one_series(file: &Directories, pages: Vec<usize>) -> Series {
     let [y, x] = pixel_size_um(&file.pages[pages[0]], [None, None]);
-    let leading = vec![('Z', pages.len())];
+    let planes = pages.len();
+    let leading = vec![('Z', planes)];
     let mut series = Series::of_pages(pages);
     series.leading = leading;
     series.spacing_um = [None, y, x];
+    series.origins = Some([AxisOrigin::Absent; 3]);
+    if planes > 1 {
+        series.origins = Some([AxisOrigin::Absent, AxisOrigin::Absent, AxisOrigin::Assumed]);
+        let warning = format!("the file names no axes; its {planes} pages are taken for z");
+        series.warnings.push(warning);
+    }
     series
 }

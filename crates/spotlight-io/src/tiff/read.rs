@@ -1,7 +1,7 @@
 //! Opens TIFFs of any dialect and reads stacks and arrays of them.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use spotlight_image::Volume;
@@ -14,7 +14,7 @@ use super::series::{Image, PlaneAt, Series, check_memory};
 use super::{codec, imagej, nd_tiff, ome, plain, shaped};
 use crate::Error;
 use crate::error::{Fault, malformed, unsupported};
-use crate::metadata::{ImageInfo, Storage, spacing_warnings};
+use crate::metadata::{AxisOrigin, Dimension, ImageInfo, Storage, spacing_warnings};
 use crate::source::{Layout, Place, Source};
 use crate::voxels::{ArrayData, SampleType, Voxels};
 
@@ -80,6 +80,15 @@ impl Image {
 }
 
 impl Source for Image {
+    fn parts(&self) -> Vec<PathBuf> {
+        let mut parts: Vec<PathBuf> = self.files.iter().map(|file| file.path.clone()).collect();
+        // A companion is part of what it describes; a folder or a pattern is not a file.
+        if self.path.is_file() && !parts.contains(&self.path) {
+            parts.insert(0, self.path.clone());
+        }
+        parts
+    }
+
     fn series_count(&self) -> usize {
         self.series.len()
     }
@@ -144,12 +153,19 @@ fn inspect(image: &Image) -> Result<ImageInfo, Error> {
     let (series, page) = image.series_and_page(0)?;
     let stored = page.stored().map_err(at)?;
     let (axes, shape) = series.whole_axes(page);
-    let names = series.names_of_channels(page).into_iter().enumerate();
+    let names = series.names_of_channels(page);
+    let [t, c, z] = series.origins(page);
+    // A stack that cannot be read has no depth; the warnings say why.
+    let depth = series.depth().unwrap_or(1);
+    let lengths = [series.length('T'), names.len(), depth, page.height, page.width];
+    let origins = [t, c, z, AxisOrigin::Metadata, AxisOrigin::Metadata];
+    let names = names.into_iter().enumerate();
     Ok(ImageInfo {
         path: image.path().to_owned(),
         format: image.format.to_owned(),
         axes,
         shape,
+        dimensions: Dimension::all(lengths, origins),
         sample_type: stored.sample_type(),
         channel_names: names.map(|(c, name)| name.unwrap_or_else(|| c.to_string())).collect(),
         spacing_um: whole_spacing(series),
@@ -176,7 +192,14 @@ fn whole_spacing(series: &Series) -> Option<[f64; 3]> {
 
 fn warnings(series: &Series, page: &Page, stored: Stored) -> Vec<String> {
     let mut all = series.warnings.clone();
+    let assumed = series.origins(page)[2] == AxisOrigin::Assumed && series.origins.is_none();
     let mut warn = |text: String| all.push(text);
+    if let (true, Ok(depth)) = (assumed, series.depth()) {
+        warn(format!("the file does not name the axis of its {depth} planes; it is taken for z"));
+    }
+    if let Err(Fault::Unsupported { what, way_out }) = series.depth() {
+        warn(format!("{what} is not supported; {way_out}"));
+    }
     if let Err(Fault::Unsupported { what, way_out }) = check_readable(page) {
         warn(format!("{what} is not supported; {way_out}"));
     }

@@ -6,7 +6,7 @@ use super::codec;
 use super::directory::Directories;
 use super::page::Page;
 use crate::error::{Fault, malformed, unsupported};
-use crate::metadata::positive;
+use crate::metadata::{AxisOrigin, positive};
 
 /// One array in a file or a set of files.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub(crate) struct Series {
     pub(crate) spacing_um: [Option<f64>; 3],
     /// Names of channels; may be shorter than their number.
     pub(crate) channel_names: Vec<Option<String>>,
+    /// Where T, C and Z are known from, where that is not the file.
+    pub(crate) origins: Option<[AxisOrigin; 3]>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -133,6 +135,24 @@ impl Series {
             }
         }
         Ok(StackPlanes { planes, sample })
+    }
+
+    /// Where T, C and Z are known from.
+    pub(crate) fn origins(&self, page: &Page) -> [AxisOrigin; 3] {
+        let mut origins = self.origins.unwrap_or_else(|| {
+            ['T', 'C', 'Z'].map(|letter| {
+                let named = self.leading.iter().any(|axis| axis.0 == letter);
+                if named { AxisOrigin::Metadata } else { AxisOrigin::Absent }
+            })
+        });
+        if page.samples > 1 {
+            origins[1] = AxisOrigin::Metadata;
+        }
+        let z = self.z_axis().ok().flatten();
+        if z.is_some_and(|axis| self.leading[axis].0 != 'Z') {
+            origins[2] = AxisOrigin::Assumed;
+        }
+        origins
     }
 
     /// Number of planes of a z-stack.

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::atomic::AtomicFile;
 use crate::metadata::positive;
+pub(super) use crate::ome_xml::write::PlaneOrder;
 use crate::ome_xml::write::{Description, document};
 use crate::tiff::tags::{Tags, word};
 use crate::voxels::{SampleType, Voxels, on_volume};
@@ -150,7 +151,27 @@ impl OmeTiffWriter {
         form: OutputForm,
         options: &WriteOptions,
     ) -> Result<Self, Error> {
-        let plan = Plan::new(path, channels, form, options);
+        let OutputForm { shape, sample_type, spacing_um } = form;
+        // A length that is none is left out: better no voxel size than a wrong one.
+        let spacing_um = spacing_um.filter(|um| um.iter().all(|um| positive(*um).is_some()));
+        let image = Planned {
+            shape,
+            times: 1,
+            sample_type,
+            channels,
+            order: PlaneOrder::DepthFirst,
+            spacing_um: spacing_um.map_or([None; 3], |um| um.map(Some)),
+        };
+        Self::begin(path, &image, options)
+    }
+
+    /// Begins a file for an image of any kind.
+    pub(super) fn begin(
+        path: &Path,
+        image: &Planned<'_>,
+        options: &WriteOptions,
+    ) -> Result<Self, Error> {
+        let plan = Plan::new(path, image, options);
         let writer =
             BufWriter::with_capacity(1 << 20, AtomicFile::create(path, options.overwrite)?);
         let file = Planes::begin(plan, writer).map_err(|source| Error::write(path, source))?;
@@ -193,15 +214,29 @@ const STRIP_BYTES: usize = 256 << 10;
 /// 4 GiB is left for the directories.
 const LARGEST_CLASSIC: u64 = (4 << 30) - (64 << 20);
 
+/// The image of a file.
+pub(super) struct Planned<'a> {
+    /// Number of voxels of a channel along (z, y, x).
+    pub(super) shape: [usize; 3],
+    pub(super) times: usize,
+    pub(super) sample_type: SampleType,
+    /// Names of the channels; empty where one has none.
+    pub(super) channels: &'a [&'a str],
+    pub(super) order: PlaneOrder,
+    /// Voxel size along (z, y, x) in µm, each where it is known.
+    pub(super) spacing_um: [Option<f64>; 3],
+}
+
 #[derive(Debug)]
 struct Plan {
     shape: [usize; 3],
-    /// Planes of all channels.
+    /// Planes of all channels and time points.
     planes: usize,
     sample_type: SampleType,
     compression: Compression,
     description: String,
-    spacing_um: Option<[f64; 3]>,
+    /// Along (z, y, x), each where it is known.
+    spacing_um: [Option<f64>; 3],
     rows_per_strip: usize,
     big: bool,
 }
@@ -258,23 +293,24 @@ impl<W: Write + Seek> Planes<W> {
 }
 
 impl Plan {
-    fn new(path: &Path, channels: &[&str], form: OutputForm, options: &WriteOptions) -> Self {
-        assert!(!channels.is_empty(), "an image needs a channel");
-        let OutputForm { shape, sample_type, spacing_um } = form;
+    fn new(path: &Path, image: &Planned<'_>, options: &WriteOptions) -> Self {
+        let Planned { shape, times, sample_type, channels, order, spacing_um } = *image;
+        assert!(!channels.is_empty() && times > 0, "an image needs a channel and a time point");
         assert!(shape.iter().all(|length| *length > 0), "an image needs voxels");
-        // A length that is none is left out: better no voxel size than a wrong one.
-        let spacing_um = spacing_um.filter(|um| um.iter().all(|um| positive(*um).is_some()));
+        let spacing_um = spacing_um.map(|um| um.and_then(positive));
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let description = document(&Description {
             name: &name,
             description: options.description.as_deref(),
             shape,
+            times,
             sample_type,
             channels,
+            order,
             spacing_um,
         });
         let row = shape[2] * sample_type.bytes();
-        let planes = shape[0] * channels.len();
+        let planes = shape[0] * channels.len() * times;
         let bytes = (shape[1] * row * planes) as u64;
         Self {
             shape,
@@ -348,12 +384,13 @@ impl Plan {
         tags.short(277, 1);
         tags.long(278, self.rows_per_strip as u64);
         tags.positions(279, &strips.counts);
-        if let Some([_, y, x]) = self.spacing_um {
+        let [_, y, x] = self.spacing_um;
+        if let (Some(y), Some(x)) = (y, x) {
             tags.rational(282, 10_000.0 / x);
             tags.rational(283, 10_000.0 / y);
         }
         tags.short(284, 1);
-        if self.spacing_um.is_some() {
+        if y.is_some() && x.is_some() {
             tags.short(296, 3);
         }
         if !description.is_empty() {
@@ -434,12 +471,15 @@ mod tests {
         let voxels = Voxels::from(ramp([3, 8, 9]));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("big.ome.tif");
-        let form = OutputForm {
+        let image = Planned {
             shape: [3, 8, 9],
+            times: 1,
             sample_type: SampleType::U16,
-            spacing_um: Some([1.0; 3]),
+            channels: &["dna"],
+            order: PlaneOrder::DepthFirst,
+            spacing_um: [Some(1.0); 3],
         };
-        let mut plan = Plan::new(&path, &["dna"], form, &WriteOptions::default());
+        let mut plan = Plan::new(&path, &image, &WriteOptions::default());
         assert!(!plan.big);
         plan.big = true;
         let mut planes = Planes::begin(plan, BufWriter::new(Cursor::new(Vec::new()))).unwrap();

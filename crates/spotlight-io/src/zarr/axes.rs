@@ -23,6 +23,8 @@ pub(super) enum Role {
 pub(super) struct Axes {
     pub(super) roles: Vec<Role>,
     shape: Vec<usize>,
+    /// Whether the metadata are silent.
+    pub(super) assumed: bool,
     pub(super) warnings: Vec<String>,
 }
 
@@ -82,11 +84,11 @@ impl Axes {
         let roles: Vec<Role> = other.chain(known).collect();
         let letters: String = roles.iter().map(|role| letter(*role)).collect();
         let warnings = vec![format!("{what} no axes; they are taken for {letters}")];
-        Self::checked(roles, shape, warnings)
+        Ok(Self { assumed: true, ..Self::checked(roles, shape, warnings)? })
     }
 
     fn checked(roles: Vec<Role>, shape: &[usize], warnings: Vec<String>) -> Result<Self, Fault> {
-        let axes = Self { roles, shape: shape.to_vec(), warnings };
+        let axes = Self { roles, shape: shape.to_vec(), assumed: false, warnings };
         for role in [Role::Time, Role::Channel, Role::Z, Role::Y, Role::X] {
             if axes.roles.iter().filter(|known| **known == role).count() > 1 {
                 return malformed(format!("two axes are {role:?}"));

@@ -48,3 +48,19 @@ pub fn is_address(path: &Path) -> bool {
     let begins = |start: &str| path.to_str().is_some_and(|text| text.starts_with(start));
     ["http://", "https://", "s3://"].into_iter().any(begins)
 }
+
+/// Whether a folder is a Zarr group, or an array with no group around it.
+pub(crate) fn is_image_folder(path: &Path) -> bool {
+    let has = |folder: &Path, name: &str| folder.join(name).is_file();
+    let named = |folder: &Path| {
+        ["zarr.json", ".zarray", ".zgroup", ".zattrs"].iter().any(|name| has(folder, name))
+    };
+    let inside = path.parent().is_some_and(named);
+    named(path) && !(inside && is_array(path))
+}
+
+fn is_array(path: &Path) -> bool {
+    let store = store::Store::Folder(path.to_owned());
+    path.join(".zarray").is_file()
+        || matches!(node::read_node(&store), Ok(Some(node::Node::Array(_))))
+}

@@ -16,7 +16,7 @@ use super::store::Store;
 use super::web::{PATIENCE, Web};
 use crate::Error;
 use crate::error::{Fault, malformed};
-use crate::metadata::{ImageInfo, Storage, spacing_warnings};
+use crate::metadata::{AxisOrigin, Dimension, ImageInfo, Storage, spacing_warnings};
 use crate::source::{Layout, Place, Source};
 use crate::voxels::{ArrayData, Voxels};
 
@@ -90,6 +90,10 @@ impl Images {
 }
 
 impl Source for Images {
+    fn parts(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
     fn series_count(&self) -> usize {
         self.found.len()
     }
@@ -124,6 +128,7 @@ impl Source for Images {
             format: image.format.clone(),
             axes: image.axes.letters(),
             shape: image.array.shape.clone(),
+            dimensions: dimensions(&image.axes),
             sample_type: layout.sample_type,
             channel_names: layout.names(),
             spacing_um: layout.spacing_um(),
@@ -172,6 +177,17 @@ impl Source for Images {
         let voxels = bytes.and_then(|bytes| image.array.coding.stored.voxels(&bytes, shape, order));
         voxels.map_err(|fault| self.error(from.series, fault))
     }
+}
+
+/// What the axes are, and whether the metadata say it.
+fn dimensions(axes: &Axes) -> [Dimension; 5] {
+    let roles = [Role::Time, Role::Channel, Role::Z, Role::Y, Role::X];
+    let origin = |role: Role| match axes.roles.contains(&role) {
+        false => AxisOrigin::Absent,
+        true if axes.assumed => AxisOrigin::Assumed,
+        true => AxisOrigin::Metadata,
+    };
+    Dimension::all(roles.map(|role| axes.length(role)), roles.map(origin))
 }
 
 /// A whole array of a store, with its axes in the order in which they are stored.

@@ -2,12 +2,12 @@
 //! is read.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 
 use anyhow::Result;
-use spotlight_io::Channel;
 use spotlight_io::atomic::AtomicFile;
 use spotlight_io::manifest::{Row, Split};
+use spotlight_io::{Channel, is_address};
 
 use crate::cli::{failure, values, wrong_use};
 
@@ -85,20 +85,65 @@ pub(super) fn plan(request: &Request<'_>) -> Result<Vec<Job>> {
 }
 
 /// The name of the result of an input in a folder: its own, with the ending `.ome.tif`.
+///
+/// The field of a plate has the names of the plate and of those on the way, an address that of
+/// its last parts, and a name with fields in braces what is left without them.
 #[must_use]
 pub fn output_name(input: &Path) -> String {
-    let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let lower = name.to_lowercase();
-    let endings = [".ome.tiff", ".ome.tif", ".tiff", ".tif", ".ome.zarr", ".zarr", ".czi"];
-    let ending = endings.iter().find(|ending| lower.ends_with(*ending)).map_or(0, |e| e.len());
-    // The endings are ASCII, so they have the same length in both spellings.
-    format!("{}.ome.tif", &name[..name.len() - ending])
+    format!("{}.ome.tif", stem(input))
+}
+
+/// The name of an input without its ending: `a` of `x/a.ome.tif`, `plate_B_3_0` of
+/// `plate.zarr/B/3/0`.
+#[must_use]
+pub fn stem(input: &Path) -> String {
+    let text = input.to_string_lossy();
+    // What follows `?` or `#` in an address is not part of a name.
+    let text = match is_address(input) {
+        true => text.split(['?', '#']).next().unwrap_or_default(),
+        false => &text,
+    };
+    let parts: Vec<&str> = text.split(is_separator).filter(|part| !part.is_empty()).collect();
+    let is_store = |part: &&str| part.to_lowercase().ends_with(".zarr");
+    let from = parts.iter().rposition(is_store).unwrap_or(parts.len().saturating_sub(1));
+    let names: Vec<String> = parts[from..].iter().map(|part| bare_name(part)).collect();
+    names.join("_")
+}
+
+/// A name without the ending of a format, and without fields in braces.
+fn bare_name(name: &str) -> String {
+    const ENDINGS: [&str; 8] =
+        [".companion.ome", ".ome.tiff", ".ome.tif", ".tiff", ".tif", ".ome.zarr", ".zarr", ".czi"];
+    let lower = name.to_ascii_lowercase();
+    let ending = ENDINGS.iter().find(|ending| lower.ends_with(*ending));
+    // Some letters get longer in lower case; those of ASCII do not.
+    let name = &name[..name.len() - ending.map_or(0, |ending| ending.len())];
+    if !name.contains('{') {
+        return name.to_owned();
+    }
+    let mut left = String::new();
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('{') {
+        left.push_str(before);
+        // With a field goes the mark of its axis: `_z{z}`, `-t{t}`, `ch{c}`.
+        let cut = left.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let apart = |c: char| c.is_ascii_digit() || "_-. ".contains(c);
+        if left.len() - cut.len() <= 2 && (cut.is_empty() || cut.ends_with(apart)) {
+            left.truncate(cut.len());
+        }
+        rest = after.split_once('}').map_or("", |(_, after)| after);
+    }
+    left.push_str(rest);
+    let is_mark = |c: char| "_-. *?".contains(c);
+    let left = left.trim_matches(is_mark).replace(['*', '?'], "");
+    if left.is_empty() { "image".to_owned() } else { left }
 }
 
 /// Refuses outputs that exist, that are inputs, or that two inputs share.
-fn check(jobs: &[Job], overwrite: bool) -> Result<()> {
+pub(super) fn check(jobs: &[Job], overwrite: bool) -> Result<()> {
     // As they are named and as the system knows them: one file may have several names.
-    let known = |path: &Path| path.canonicalize().ok();
+    // An address is on no disk.
+    let known = |path: &Path| if is_address(path) { None } else { path.canonicalize().ok() };
     let mut inputs: HashSet<PathBuf> = jobs.iter().map(|job| job.input.clone()).collect();
     inputs.extend(jobs.iter().filter_map(|job| known(&job.input)));
     let mut writers: HashMap<&Path, &Job> = HashMap::new();
@@ -169,8 +214,17 @@ mod tests {
         check_name("a.OME.TIFF", "a.ome.tif");
         check_name("a.b.TIF", "a.b.ome.tif");
         check_name("a.stk", "a.stk.ome.tif");
-        check_name("a.ome.zarr", "a.ome.tif");
-        check_name("a.czi", "a.ome.tif");
+        check_name("x/a.CZI", "a.ome.tif");
+        check_name("a.zarr", "a.ome.tif");
+        check_name("x/a.ome.zarr/", "a.ome.tif");
+        check_name("x/plate.zarr/B/3/0", "plate_B_3_0.ome.tif");
+        check_name("https://host/x/plate.zarr/B/3/0/?key=1", "plate_B_3_0.ome.tif");
+        check_name("https://host/x/image", "image.ome.tif");
+        check_name("img_z{z:02}_c{c}.tif", "img.ome.tif");
+        check_name("x/s{c:DAPI,FITC}_plate_t{t}-{z}.TIF", "plate.ome.tif");
+        check_name("D08_T{t:04}F001L01A{c:02}Z{z:02}C{c:02}.tif", "D08_F001L01.ome.tif");
+        check_name("{z}.tif", "image.ome.tif");
+        check_name("set.companion.ome", "set.ome.tif");
     }
 
     fn job(input: &str, output: &str) -> Job {

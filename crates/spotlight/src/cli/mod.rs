@@ -1,5 +1,6 @@
 //! The command line: one file per command, and what all commands share.
 
+pub mod convert;
 pub mod demo;
 pub mod evaluate;
 pub mod import;
@@ -73,6 +74,8 @@ pub enum Command {
     Import(import::Options),
     /// Fetch published weights, and tell where they lie
     Weights(weights::Options),
+    /// Turn images of any format that is read into OME-Zarr or OME-TIFF
+    Convert(Box<convert::Options>),
     /// Describe image files and models
     Info(info::Options),
 }
@@ -184,6 +187,7 @@ pub fn run(command_line: CommandLine) -> Result<()> {
         Command::Measure(options) => measure::run(&options, &context),
         Command::Import(options) => import::run(&options, &context),
         Command::Weights(options) => weights::run(&options, &context),
+        Command::Convert(options) => convert::run(&options, &context),
         Command::Info(options) => info::run(&options, &context),
     }
 }

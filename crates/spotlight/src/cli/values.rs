@@ -1,11 +1,12 @@
 //! Values that options are made of: shapes, spacings, amounts of memory, lists of files.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spotlight_image::Shape;
-use spotlight_io::Channel;
 use spotlight_io::manifest::{Manifest, Row, Split};
+use spotlight_io::{Channel, is_address, is_image_folder, is_pattern};
 
 use crate::cli::{failure, wrong_use};
 
@@ -112,19 +113,23 @@ pub fn rows(manifest: &Path, split: Option<Split>) -> Result<Vec<Row>> {
     }
 }
 
-/// The files that names and patterns (`*`, `?`, `[a-z]`, `**`) stand for, in order.
+/// The files, folders and addresses that names and patterns (`*`, `?`, `[a-z]`, `**`) stand for,
+/// in order.
 ///
-/// A name of an existing file stands for itself, whatever characters are in it. The
-/// files of a pattern come sorted; a file named twice comes once.
+/// A web address, a name with fields in braces (`img_z{z}.tif`) and a name of an existing file
+/// or folder stand for themselves, whatever characters are in them. What a pattern finds comes
+/// sorted: files but for those that Zarr keeps beside its arrays, and folders that are an image
+/// or have a model. What is named twice comes once.
 ///
 /// # Errors
 ///
 /// If a name is no file, or a pattern fits none.
 pub fn files(names: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut seen = HashSet::new();
     let mut files: Vec<PathBuf> = Vec::new();
     for name in names {
         for file in matches(name)? {
-            if !files.contains(&file) {
+            if seen.insert(file.clone()) {
                 files.push(file);
             }
         }
@@ -132,9 +137,15 @@ pub fn files(names: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Whether a path can stand for an input: it exists, or only opening it can tell.
+#[must_use]
+pub fn may_exist(path: &Path) -> bool {
+    is_address(path) || is_pattern(path) || path.exists()
+}
+
 fn matches(name: &Path) -> Result<Vec<PathBuf>> {
     let text = name.to_string_lossy();
-    if name.exists() {
+    if may_exist(name) {
         return Ok(vec![name.to_owned()]);
     }
     if !text.contains(['*', '?', '[']) {
@@ -142,12 +153,21 @@ fn matches(name: &Path) -> Result<Vec<PathBuf>> {
     }
     let found = glob::glob(&text)
         .map_err(|error| wrong_use(format!("{text}: not a pattern of names: {error}"), ""))?;
-    let mut files: Vec<PathBuf> = found.filter_map(Result::ok).collect();
+    let mut files: Vec<PathBuf> = found.filter_map(Result::ok).filter(|f| is_input(f)).collect();
     files.sort();
     if files.is_empty() {
         return Err(failure(format!("{text}: no file fits this pattern"), ""));
     }
     Ok(files)
+}
+
+/// Whether what a pattern has found is meant: neither Zarr's own files nor any folder.
+fn is_input(path: &Path) -> bool {
+    const OF_ZARR: [&str; 5] = ["zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"];
+    if path.is_dir() {
+        return is_image_folder(path) || model_path(path).is_file();
+    }
+    !path.file_name().is_some_and(|name| OF_ZARR.iter().any(|own| name == *own))
 }
 
 #[cfg(test)]
@@ -208,5 +228,31 @@ mod tests {
             let error = files(&[folder.path().join(missing)]).unwrap_err().to_string();
             assert!(error.contains(missing), "{error}");
         }
+    }
+
+    #[test]
+    fn addresses_and_names_with_fields_stand_for_themselves() {
+        let names = ["https://host/a.zarr/B/3/0", "no/img_z{z:02}_c{c}.tif", "s3://b/[x]*.zarr"];
+        let names = names.map(PathBuf::from);
+        assert_eq!(files(&names).unwrap(), names);
+    }
+
+    #[test]
+    fn a_pattern_finds_the_fields_of_a_plate_and_nothing_beside_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for group in ["", "B", "B/3", "B/3/1", "B/3/0", "B/3/0/labels"] {
+            std::fs::create_dir_all(at(group)).unwrap();
+            std::fs::write(at(group).join(".zgroup"), "{\"zarr_format\": 2}").unwrap();
+            std::fs::write(at(group).join(".zattrs"), "{}").unwrap();
+        }
+        std::fs::create_dir_all(at("B/3/0/0")).unwrap();
+        std::fs::write(at("B/3/0/0/.zarray"), "{}").unwrap();
+        std::fs::create_dir_all(at("B/3/thumbnails")).unwrap();
+        assert_eq!(files(&[at("*/*/*")]).unwrap(), [at("B/3/0"), at("B/3/1")]);
+        // Levels are arrays inside an image, and no images.
+        assert_eq!(files(&[at("B/3/0/*")]).unwrap(), [at("B/3/0/labels")]);
+        std::fs::write(at("B/3/0/labels/.zarray"), "{}").unwrap();
+        assert!(files(&[at("B/3/0/*")]).is_err());
     }
 }

@@ -72,6 +72,16 @@ impl Default for ZarrOptions {
 const UNIT_BYTES: usize = 64 << 20;
 
 impl ZarrOptions {
+    /// Number of voxels along (z, y, x) of a write unit of an image.
+    ///
+    /// # Panics
+    ///
+    /// If a length of the image or of the chunk is 0.
+    #[must_use]
+    pub fn unit_shape(&self, shape: Shape, sample_type: SampleType) -> Shape {
+        self.blocks(shape, sample_type).1
+    }
+
     /// Chunk and write unit of a level, none longer than the level needs.
     pub(super) fn blocks(&self, shape: Shape, sample_type: SampleType) -> (Shape, Shape) {
         let chunk: Shape = std::array::from_fn(|axis| self.chunk[axis].min(shape[axis]));

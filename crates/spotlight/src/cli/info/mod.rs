@@ -1,6 +1,7 @@
 //! `spotlight info`: describes image files, models, runs, manifests and the engine.
 
 mod engine;
+mod image;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use spotlight_image::Shape;
 use spotlight_io::manifest::{Manifest, Row, Split};
-use spotlight_io::{ByteOrder, ImageInfo, Storage, inspect};
+use spotlight_io::{inspect, is_address, is_image_folder};
 use spotlight_learn::fnet::FnetOptions;
 use spotlight_learn::loss::Loss;
 use spotlight_learn::model_file::{Model, ModelManifest, Ranges};
@@ -22,6 +23,7 @@ use crate::cli::{Context, Outcome, failure, values};
 const EXAMPLES: &str = "\
 Examples:
   spotlight info stack.tif
+  spotlight info 'plate.zarr/*/*/*'         the fields of a plate
   spotlight info run
   spotlight info manifest.csv 'plate/*.tif' --json
   spotlight info --engine                   how this machine computes the layers of F-net
@@ -31,7 +33,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Image files, model files, folders of runs, manifests (.csv); patterns with * and ?
+    /// Images (files, Zarr and NDTiff folders, addresses, names with fields such as img_z{z}.tif),
+    /// model files, folders of runs, manifests (.csv); patterns with * and ?
     #[arg(value_name = "PATH", required_unless_present = "engine")]
     pub paths: Vec<PathBuf>,
     /// Describe the compute engine, and how it computes the layers of the models given
@@ -105,15 +108,22 @@ fn describe(path: &Path) -> Result<Description> {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let model = values::model_path(path);
     match ending.as_str() {
+        _ if is_address(path) => Ok(image::describe(&inspect(path)?)),
         "csv" => describe_manifest(path),
         "safetensors" => describe_model(path),
         _ if path.is_dir() && model.is_file() => describe_model(&model),
-        _ if path.is_dir() => Err(failure(
+        _ if path.is_dir() && !is_store(path) => Err(failure(
             format!("{} is a folder without model.safetensors", path.display()),
             "name the files in it, such as with a pattern",
         )),
-        _ => Ok(describe_image(&inspect(path)?)),
+        _ => Ok(image::describe(&inspect(path)?)),
     }
+}
+
+/// Whether a folder is an image, or a level of one.
+fn is_store(path: &Path) -> bool {
+    let is_array = ["zarr.json", ".zarray"].iter().any(|name| path.join(name).is_file());
+    is_array || is_image_folder(path)
 }
 
 fn describe_lines(title: &str, lines: &[(&str, String)]) -> String {
@@ -125,101 +135,12 @@ fn describe_lines(title: &str, lines: &[(&str, String)]) -> String {
     text
 }
 
-fn describe_image(info: &ImageInfo) -> Description {
-    let order = match info.byte_order {
-        ByteOrder::Little => "little-endian",
-        ByteOrder::Big => "big-endian",
-    };
-    let shape: Vec<String> = info.shape.iter().map(ToString::to_string).collect();
-    let spacing = match (info.spacing_um, info.partial_spacing_um) {
-        (Some([z, y, x]), _) => format!("{z} x {y} x {x} µm (z, y, x)"),
-        (None, [None, None, None]) => "not given".to_owned(),
-        (None, partial) => {
-            let parts = partial.map(|um| um.map_or_else(|| "?".to_owned(), |um| um.to_string()));
-            format!("{} µm (z, y, x), incomplete", parts.join(" x "))
-        }
-    };
-    let mut lines = vec![
-        ("image", format!("{}, {}", info.format, describe_storage(info, order))),
-        ("axes", format!("{} {}, {}", info.axes, shape.join(" x "), info.sample_type)),
-        ("channels", info.channel_names.join(", ")),
-        ("voxel size", spacing),
-    ];
-    if info.series.len() > 1 {
-        lines.push(("images", format!("{} in this file", info.series.len())));
-    }
-    lines.extend(info.warnings.iter().map(|warning| ("note", warning.clone())));
-    let mut object = json!({
-        "kind": "image",
-        "format": info.format,
-        "axes": info.axes,
-        "shape": info.shape,
-        "type": info.sample_type.name(),
-        "channels": info.channel_names,
-        "spacing_um": info.spacing_um,
-        "partial_spacing_um": info.partial_spacing_um,
-        "times": info.times,
-        "series": info.series,
-        "levels": info.levels,
-        "byte_order": order,
-        "compression": info.compression,
-        "warnings": info.warnings,
-    });
-    let fields = match &info.storage {
-        Storage::Tiff { pages, big, predictor, tile } => {
-            json!({ "pages": pages, "big": big, "predictor": predictor, "tile": tile })
-        }
-        Storage::Zarr { version, chunk, shard } => {
-            json!({ "zarr_version": version, "chunk": chunk, "shard": shard })
-        }
-        Storage::Czi { sub_blocks } => json!({ "sub_blocks": sub_blocks }),
-    };
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        object[name] = value.clone();
-    }
-    Description { lines, object }
-}
-
-/// How the voxels are stored, in words.
-fn describe_storage(info: &ImageInfo, order: &str) -> String {
-    let compression = &info.compression;
-    let by =
-        |lengths: &[usize]| lengths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
-    match &info.storage {
-        Storage::Tiff { pages, big, predictor, tile } => {
-            let mut text = format!("{pages} planes, {order}, compression {compression}");
-            if *predictor > 1 {
-                text.push_str(&format!(" with predictor {predictor}"));
-            }
-            if let Some(tile) = tile {
-                text.push_str(&format!(", tiles of {}", by(tile)));
-            }
-            if *big {
-                text.push_str(", BigTIFF");
-            }
-            text
-        }
-        Storage::Zarr { version, chunk, shard } => {
-            let mut text = format!(
-                "Zarr {version}, {order}, compression {compression}, chunks of {}",
-                by(chunk)
-            );
-            if let Some(shard) = shard {
-                text.push_str(&format!(" in shards of {}", by(shard)));
-            }
-            text
-        }
-        Storage::Czi { sub_blocks } => {
-            format!("{sub_blocks} sub-blocks, {order}, compression {compression}")
-        }
-    }
-}
-
 fn describe_manifest(path: &Path) -> Result<Description> {
     let rows = Manifest::read(path)?.rows;
     let count = |split| rows.iter().filter(|row| row.split == split).count();
     let splits = [Some(Split::Train), Some(Split::Validate), Some(Split::Test), None].map(count);
-    let missing: Vec<&PathBuf> = rows.iter().flat_map(files_of).filter(|f| !f.exists()).collect();
+    let missing: Vec<&PathBuf> =
+        rows.iter().flat_map(files_of).filter(|f| !values::may_exist(f)).collect();
     let masks = rows.iter().filter(|row| row.mask.is_some()).count();
     let [train, validate, test, none] = splits;
     let mut lines = vec![
