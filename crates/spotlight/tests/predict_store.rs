@@ -25,7 +25,7 @@ use spotlight::learn::model_file::{Model, ModelManifest};
 use stacks::SPACING;
 
 /// More than the program needs for one box, less than it needs for a whole stack.
-const LITTLE: &str = "240MiB";
+const LITTLE: &str = "290MiB";
 
 /// A folder with a model and stacks; it vanishes with this.
 struct Lab {
@@ -147,7 +147,7 @@ fn a_store_made_box_by_box_has_the_stain_of_the_whole() {
     #[cfg(target_os = "linux")]
     {
         let peak = record["details"]["peak_memory_bytes"].as_u64().unwrap();
-        assert!(peak < (240 << 20) + (300 << 20), "{peak}");
+        assert!(peak < (290 << 20) + (300 << 20), "{peak}");
     }
 }
 
@@ -192,7 +192,8 @@ fn what_is_finished_is_left_alone_and_what_differs_is_refused() {
     assert!(files(&lab.path("a.ome.zarr")) == before);
     let other = lab.predict("a.tif", "a.ome.zarr", &["--resume", "--spacing", "0.3,0.3,0.3"]);
     fails(&other, 1, &["other inputs or settings", "--overwrite"]);
-    succeeds(&lab.predict("a.tif", "a.ome.zarr", &["--overwrite", "--spacing", "0.58,0.29,0.29"]));
+    let other = ["--resume", "--overwrite", "--spacing", "0.58,0.29,0.29"];
+    succeeds(&lab.predict("a.tif", "a.ome.zarr", &other));
     assert!(files(&lab.path("a.ome.zarr")) != before);
     fails(&lab.predict("a.tif", "a.ome.tif", &["--resume"]), 2, &["a.ome.tif", "--resume"]);
 }
@@ -210,7 +211,7 @@ fn an_input_that_vanishes_leaves_what_is_done() {
     let bytes = fs::read(&chunk).unwrap();
     fs::write(&chunk, vec![7; bytes.len()]).unwrap();
     let broken = lab.predict("a.ome.zarr", "parts/a.ome.zarr", &["--memory", LITTLE]);
-    assert_eq!(broken.status.code(), Some(1));
+    fails(&broken, 1, &["a.ome.zarr", "--resume"]);
     assert!(!lab.path("parts/a.ome.zarr").exists());
     fs::write(&chunk, &bytes).unwrap();
     succeeds(&lab.predict("a.ome.zarr", "parts/a.ome.zarr", &["--memory", LITTLE, "--resume"]));

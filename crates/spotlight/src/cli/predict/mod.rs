@@ -74,7 +74,7 @@ pub struct Options {
     pub overwrite: bool,
     /// Go on with stores that were begun with the same inputs and settings, and leave those alone
     /// that are finished
-    #[arg(long, conflicts_with = "overwrite")]
+    #[arg(long)]
     pub resume: bool,
 }
 

@@ -77,7 +77,7 @@ pub(super) fn stain(job: &Job, stainer: &Stainer<'_>, tell: &mut dyn FnMut(f64))
         };
         tiles = predictor
             .predict_boxes(stainer.engine, &source, &mut sink, settings, &mut told)
-            .map_err(|error| advised(error, stainer))?;
+            .map_err(advised)?;
     }
     // The record comes first, so that a store with its name is known whenever the run ends.
     let details = json!({
@@ -111,7 +111,11 @@ fn writer(
             return Ok(Some(unfinished));
         }
         if job.output.exists() {
-            return check_finished(&job.output, digest).map(|()| None);
+            match check_finished(&job.output, digest) {
+                Ok(()) => return Ok(None),
+                Err(_) if stainer.overwrite => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(Some(ZarrWriter::create(&job.output, layout, &options, digest)?))
@@ -160,20 +164,21 @@ fn check_finished(output: &Path, digest: &str) -> Result<()> {
             };
             Err(failure(
                 format!("{} {why}", output.display()),
-                "choose another output, or replace it with --overwrite in place of --resume",
+                "choose another output, or add --overwrite to replace it",
             ))
         }
     }
 }
 
 /// The error with what a user can do where the disk or the input went away.
-fn advised(error: Error, stainer: &Stainer<'_>) -> anyhow::Error {
-    let resumable = matches!(error, Error::Data(_)) && !stainer.resume;
-    let error = anyhow::Error::from(error);
-    if resumable {
-        error.context("stopped; the same command with --resume in place of --overwrite goes on")
+fn advised(error: Error) -> anyhow::Error {
+    if matches!(error, Error::Data(_)) {
+        failure(
+            error.to_string(),
+            "what is written so far is kept: the same command with --resume goes on",
+        )
     } else {
-        error
+        error.into()
     }
 }
 
