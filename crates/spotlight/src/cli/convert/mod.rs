@@ -7,8 +7,10 @@ mod source;
 mod tiff;
 mod zarr;
 
+use std::path::Path;
+
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::jobs::make_folder;
 use crate::cli::{Context, failure, wrong_use};
@@ -18,6 +20,7 @@ use crate::record::{Record, Started, input_files, peak_memory_bytes, record_path
 pub use options::Options;
 use options::{Format, Target};
 use plan::{Conversion, plan};
+use source::Source;
 
 /// Runs `spotlight convert`.
 ///
@@ -46,26 +49,11 @@ fn convert(
     let started = Started::now();
     let (source, output) = (&conversion.source, &conversion.output);
     let digest = fingerprint::digest(source, options, target)?;
-    let record_file = record_path(output);
-    if options.resume && output.exists() && !options.overwrite {
-        if digest_in(&record_file).as_deref() == Some(digest.as_str()) {
-            context.say(&format!("{} is done already", output.display()));
-            return Ok(());
-        }
-        return Err(wrong_use(
-            format!("{} exists already, and no record says that it is this one", output.display()),
-            "choose another output, or add --overwrite to replace it",
-        ));
+    if is_done(output, &digest, options)? {
+        context.say(&format!("{} is done already", output.display()));
+        return Ok(());
     }
-    for note in source.notes() {
-        context.say(&format!("note: {}: {note}", source.name()));
-    }
-    let known = source.layout.partial_spacing_um.iter().flatten().count();
-    if target.format == Format::OmeZarr && (1..3).contains(&known) {
-        let lost = "OME-Zarr has a voxel size along all axes or none, so none is written; give it \
-                    with --spacing";
-        context.say(&format!("note: {}: {lost}", source.name()));
-    }
+    tell_notes(source, target, context);
     if let Some(folder) = output.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;
     }
@@ -85,7 +73,45 @@ fn convert(
     let mut record: Record = started.record(&context.engine()?);
     record.inputs = input_files(files.iter().map(|file| file.as_path()))?;
     record.outputs = output.file_name().map(Into::into).into_iter().collect();
-    record.details = json!({
+    record.details = details(source, options, target, &digest);
+    record.write(&record_path(output), true)
+}
+
+/// Whether an earlier run has finished this output, by its record.
+fn is_done(output: &Path, digest: &str, options: &Options) -> Result<bool> {
+    if !options.resume || options.overwrite || !output.exists() {
+        return Ok(false);
+    }
+    if digest_in(&record_path(output)).as_deref() == Some(digest) {
+        return Ok(true);
+    }
+    // A kill after the last step of a store, before its work folder is gone: the writer tidies up.
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    if output.with_file_name(format!(".{name}.part")).exists() {
+        return Ok(false);
+    }
+    Err(wrong_use(
+        format!("{} exists already, and no record says that it is this one", output.display()),
+        "choose another output, or add --overwrite to replace it",
+    ))
+}
+
+/// Tells what a user should know of the input, and of what the output cannot keep.
+fn tell_notes(source: &Source, target: &Target, context: &Context) {
+    let name = source.name();
+    for note in source.notes() {
+        context.say(&format!("note: {name}: {note}"));
+    }
+    let known = source.layout.partial_spacing_um.iter().flatten().count();
+    if target.format == Format::OmeZarr && (1..3).contains(&known) {
+        let lost = "OME-Zarr has a voxel size along all axes or none, so none is written; give it \
+                    with --spacing";
+        context.say(&format!("note: {name}: {lost}"));
+    }
+}
+
+fn details(source: &Source, options: &Options, target: &Target, digest: &str) -> Value {
+    json!({
         "input": source.image.path(),
         "series": source.series,
         "series_name": source.series_name,
@@ -100,12 +126,11 @@ fn convert(
         "digest": digest,
         "notes": source.notes(),
         "peak_memory_bytes": peak_memory_bytes(),
-    });
-    record.write(&record_file, true)
+    })
 }
 
 /// The digest of inputs and settings that a record of a conversion holds.
-fn digest_in(record: &std::path::Path) -> Option<String> {
+fn digest_in(record: &Path) -> Option<String> {
     let record: Record = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
     record.details["digest"].as_str().map(str::to_owned)
 }
