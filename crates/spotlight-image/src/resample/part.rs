@@ -27,7 +27,7 @@ const CUBIC_HALO: usize = 30;
 ///
 /// let wanted = Region { start: [0, 500, 0], shape: [4, 100, 10] };
 /// let source = zoom_source([4, 2000, 10], [4, 1000, 10], wanted, Order::Cubic);
-/// assert_eq!((source.start, source.shape), ([0, 970, 0], [4, 262, 10]));
+/// assert_eq!((source.start, source.shape), ([0, 970, 0], [4, 260, 10]));
 /// ```
 #[must_use]
 pub fn zoom_source(old: Shape, new: Shape, wanted: Region, order: Order) -> Region {

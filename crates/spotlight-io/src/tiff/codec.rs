@@ -1,13 +1,15 @@
-//! Decompression of one strip or tile.
+//! Decompression of one strip or tile, and its compression.
 //!
 //! Every decoder stops at the number of bytes that the tags promise, so that no stream can
 //! grow beyond it.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use flate2::read::{DeflateDecoder, ZlibDecoder};
+use flate2::write::ZlibEncoder;
 use weezl::{BitOrder, LzwStatus};
 
+use super::write::Compression;
 use crate::error::{Fault, malformed, unsupported};
 
 /// Name of a compression by TIFF's number.
@@ -147,6 +149,19 @@ fn pack_bits(data: &[u8], size: usize) -> Result<Vec<u8>, Fault> {
     }
     bytes.truncate(size);
     Ok(bytes)
+}
+
+/// Compresses a strip.
+pub(crate) fn compress(compression: Compression, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(bytes),
+        Compression::Deflate => {
+            let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
+            encoder.write_all(&bytes)?;
+            encoder.finish()
+        }
+        Compression::Zstd => zstd::bulk::compress(&bytes, 3),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
 
 use crate::Error;
@@ -15,6 +14,7 @@ use crate::atomic::AtomicFile;
 use crate::metadata::positive;
 pub(super) use crate::ome_xml::write::PlaneOrder;
 use crate::ome_xml::write::{Description, document};
+use crate::tiff::codec;
 use crate::tiff::tags::{Tags, word};
 use crate::voxels::{SampleType, Voxels, on_volume};
 
@@ -341,21 +341,9 @@ impl Plan {
             let strips = volume.plane(z).par_chunks(size);
             strips.map(|strip| {
                 let bytes = strip.iter().flat_map(|voxel| voxel.to_le_bytes()).collect();
-                self.compress(bytes)
+                codec::compress(self.compression, bytes)
             }).collect()
         })
-    }
-
-    fn compress(&self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-        match self.compression {
-            Compression::None => Ok(bytes),
-            Compression::Deflate => {
-                let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
-                encoder.write_all(&bytes)?;
-                encoder.finish()
-            }
-            Compression::Zstd => zstd::bulk::compress(&bytes, 3),
-        }
     }
 
     /// A directory that lies at a position, with the values that do not fit into its tags.
