@@ -1,3 +1,5 @@
+//! Boxes equal the whole, whatever the memory, and are written once.
+
 use spotlight_engine::EngineOptions;
 use spotlight_image::grid::voxel_count;
 
