@@ -30,6 +30,50 @@ impl Region {
     pub fn fits(&self, shape: Shape) -> bool {
         (0..3).all(|axis| self.stop()[axis] <= shape[axis])
     }
+
+    /// The boxes of a size that cover the region, in raster order; the last along each axis may be
+    /// smaller.
+    ///
+    /// # Panics
+    ///
+    /// If an axis of the size is 0 and that of the region is not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spotlight_image::Region;
+    ///
+    /// let region = Region { start: [2, 0, 5], shape: [1, 1, 7] };
+    /// let blocks: Vec<Region> = region.blocks([4, 1, 3]).collect();
+    /// let along_x = blocks.iter().map(|block| (block.start[2], block.shape[2]));
+    /// assert_eq!(along_x.collect::<Vec<_>>(), [(5, 3), (8, 3), (11, 1)]);
+    /// ```
+    pub fn blocks(self, size: Shape) -> impl Iterator<Item = Self> + use<> {
+        let counts: Shape = std::array::from_fn(|axis| self.shape[axis].div_ceil(size[axis]));
+        (0..voxel_count(counts)).map(move |number| {
+            let at = index_of(counts, number);
+            let offset: [usize; 3] = std::array::from_fn(|axis| at[axis] * size[axis]);
+            Self {
+                start: std::array::from_fn(|axis| self.start[axis] + offset[axis]),
+                shape: std::array::from_fn(|axis| size[axis].min(self.shape[axis] - offset[axis])),
+            }
+        })
+    }
+
+    /// The region with so many voxels more on all sides, as far as a grid of this shape goes.
+    #[must_use]
+    pub fn grown(self, by: usize, shape: Shape) -> Self {
+        let start = self.start.map(|start| start.saturating_sub(by));
+        let length = |axis: usize| (self.stop()[axis] + by).min(shape[axis]) - start[axis];
+        Self { start, shape: std::array::from_fn(length) }
+    }
+
+    /// The region as seen from the first voxel of another that holds it.
+    #[must_use]
+    pub fn seen_from(self, outer: Self) -> Self {
+        let start = std::array::from_fn(|axis| self.start[axis] - outer.start[axis]);
+        Self { start, shape: self.shape }
+    }
 }
 
 /// Number of voxels in a grid.
@@ -63,14 +107,7 @@ pub fn boxes_of_blocks(shape: Shape, block: Shape, max_voxels: usize) -> Vec<Reg
         let blocks = max_voxels / others / size[axis];
         size[axis] = (blocks.max(1) * size[axis]).min(shape[axis]);
     }
-    let counts: Shape = std::array::from_fn(|axis| shape[axis].div_ceil(size[axis]));
-    let region = |index: usize| {
-        let at = index_of(counts, index);
-        let start = std::array::from_fn(|axis| at[axis] * size[axis]);
-        let length = |axis: usize| size[axis].min(shape[axis] - start[axis]);
-        Region { start, shape: std::array::from_fn(length) }
-    };
-    (0..voxel_count(counts)).map(region).collect()
+    Region::whole(shape).blocks(size).collect()
 }
 
 /// Index along (z, y, x) of a voxel by its place in raster order.

@@ -122,8 +122,7 @@ impl Tile {
     /// The core as a region of the tile's own input.
     #[must_use]
     pub fn core_in_input(&self) -> Region {
-        let start = std::array::from_fn(|axis| self.core.start[axis] - self.input.start[axis]);
-        Region { start, shape: self.core.shape }
+        self.core.seen_from(self.input)
     }
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::{gaussian, median_cube};
 use crate::{Border, Volume, voxel::Voxel};
 
+pub(crate) use parts::otsu_of_parts;
 pub use parts::{halo, threshold_of_parts};
 
 /// Equal bins that [`threshold`] counts intensities in, as in scikit-image.

@@ -68,40 +68,54 @@ pub fn threshold_of_parts<E>(
 ) -> Result<f64, E> {
     let mut for_each = |see: SeePart| {
         for part in parts {
-            let around = grown(*part, halo(recipe), shape);
+            let around = part.grown(halo(recipe), shape);
             let read = read(around)?;
             assert_eq!(read.shape, around.shape, "a part of another shape");
             see(&match recipe {
                 OtsuRecipe::Plain => read.voxels,
-                OtsuRecipe::Smooth => {
-                    let start = [0, 1, 2].map(|axis| part.start[axis] - around.start[axis]);
-                    smooth(&read).crop(Region { start, shape: part.shape }).voxels
-                }
+                OtsuRecipe::Smooth => smooth(&read).crop(part.seen_from(around)).voxels,
             });
         }
         Ok(())
     };
+    if integer && recipe == OtsuRecipe::Plain {
+        let (low, high) = range_of_parts(&mut for_each)?;
+        if low == high {
+            return Ok(low);
+        }
+        return Ok(best_split(&levels(low, high, &mut for_each)?));
+    }
+    otsu_of_parts(BINS, &mut for_each)
+}
+
+/// Otsu's threshold by so many equal bins of voxels that are shown part by part, twice.
+pub(crate) fn otsu_of_parts<E>(
+    bins: usize,
+    for_each: &mut dyn FnMut(SeePart) -> Result<(), E>,
+) -> Result<f64, E> {
+    let (low, high) = range_of_parts(for_each)?;
+    if low == high {
+        return Ok(low);
+    }
+    let equal = EqualBins::new::<f32>(low, high, bins);
+    let mut counts = vec![0; bins];
+    for_each(&mut |voxels| {
+        add(&mut counts, &count_voxels(voxels, bins, |value| equal.bin_of(value)));
+    })?;
+    Ok(equal.threshold::<f32>(&counts))
+}
+
+fn range_of_parts<E>(for_each: &mut dyn FnMut(SeePart) -> Result<(), E>) -> Result<(f64, f64), E> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     for_each(&mut |voxels| {
         let (least, largest) = range(voxels);
         (low, high) = (low.min(least), high.max(largest));
     })?;
-    if low == high {
-        return Ok(low);
-    }
-    if integer && recipe == OtsuRecipe::Plain {
-        return Ok(best_split(&levels(low, high, &mut for_each)?));
-    }
-    let bins = EqualBins::new::<f32>(low, high, BINS);
-    let mut counts = vec![0; BINS];
-    for_each(&mut |voxels| {
-        add(&mut counts, &count_voxels(voxels, BINS, |value| bins.bin_of(value)));
-    })?;
-    Ok(bins.threshold::<f32>(&counts))
+    Ok((low, high))
 }
 
 /// What is shown the voxels of every part.
-type SeePart<'a> = &'a mut dyn FnMut(&[f32]);
+pub(crate) type SeePart<'a> = &'a mut dyn FnMut(&[f32]);
 
 /// The grey levels that occur, as of a whole stack.
 fn levels<E>(
@@ -137,14 +151,6 @@ fn levels<E>(
 
 fn add(counts: &mut [u64], more: &[u64]) {
     counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
-}
-
-/// A region with so many voxels more on all sides, as far as the stack goes.
-fn grown(region: Region, by: usize, shape: Shape) -> Region {
-    let start = region.start.map(|start| start.saturating_sub(by));
-    let stop = region.stop();
-    let length = |axis: usize| (stop[axis] + by).min(shape[axis]) - start[axis];
-    Region { start, shape: std::array::from_fn(length) }
 }
 
 #[cfg(test)]

@@ -183,19 +183,10 @@ impl Predictor {
             prepared.into_iter().map(|signal| options.fit.apply(signal, multiple)).unzip();
         let stain = levels::run(network, engine, Planes::join(fitted), &plan, progress);
         let undo = undone.remove(0);
-        let finish = |stain: Volume<f32>| {
-            let mut stain = undo.apply(stain);
-            self.clip(&mut stain, options);
-            if options.grid == OutputGrid::Input && model != input {
-                stain = zoom(&stain, input, Order::Cubic);
-                self.clip(&mut stain, options); // splines overshoot
-            }
-            if let Some(ranges) = ranges {
-                let to_raw = |voxel: &mut f32| *voxel = ranges.to_raw(f64::from(*voxel)) as f32;
-                stain.voxels.iter_mut().for_each(to_raw);
-            }
-            stain
-        };
+        let is_zoomed = options.grid == OutputGrid::Input && model != input;
+        let zoom_back = |stain: &Volume<f32>| zoom(stain, input, Order::Cubic);
+        let zoom_back: Option<&ZoomBack<'_>> = if is_zoomed { Some(&zoom_back) } else { None };
+        let finish = |stain| self.finish(undo.apply(stain), zoom_back, ranges, options);
         let channels: Vec<Volume<f32>> = stain.split().into_iter().map(finish).collect();
         let shape = channels[0].shape;
         let spacing_um = spacing_um.map(|spacing| grid_spacing(spacing, input, shape));
@@ -269,6 +260,26 @@ impl Predictor {
         })
     }
 
+    /// A stain on the grid of the model as it is handed out: clipped, zoomed, in its units.
+    fn finish(
+        &self,
+        mut stain: Volume<f32>,
+        zoom_back: Option<&ZoomBack<'_>>,
+        ranges: Option<Ranges>,
+        options: &PredictOptions,
+    ) -> Volume<f32> {
+        self.clip(&mut stain, options);
+        if let Some(zoom_back) = zoom_back {
+            stain = zoom_back(&stain);
+            self.clip(&mut stain, options); // splines overshoot
+        }
+        if let Some(ranges) = ranges {
+            let to_raw = |voxel: &mut f32| *voxel = ranges.to_raw(f64::from(*voxel)) as f32;
+            stain.voxels.iter_mut().for_each(to_raw);
+        }
+        stain
+    }
+
     /// Raises what is below the least value that the model's targets are meant to have.
     fn clip(&self, stain: &mut Volume<f32>, options: &PredictOptions) {
         if let Some(least) = self.model.manifest.output_clip_min.filter(|_| options.clip) {
@@ -276,6 +287,9 @@ impl Predictor {
         }
     }
 }
+
+/// From the grid of the model to that of the input.
+type ZoomBack<'a> = dyn Fn(&Volume<f32>) -> Volume<f32> + 'a;
 
 /// Voxel size after a corner-aligned zoom: the outermost voxel centres stay where they are.
 fn grid_spacing(spacing_um: [f64; 3], from: Shape, to: Shape) -> [f64; 3] {

@@ -20,7 +20,7 @@ use super::fit::Fit;
 use super::levels::{self, Levels, Planes, coarser, finer};
 use super::plan::{self, Budget, up_halo};
 use super::stream_plan::{self, Scene, StreamPlan};
-use super::{OutputGrid, PredictOptions, Predictor, fixed_bytes, grid_spacing};
+use super::{OutputGrid, PredictOptions, Predictor, ZoomBack, fixed_bytes, grid_spacing};
 use crate::error::Error;
 use crate::model_file::Ranges;
 use crate::prepare::model_shape;
@@ -163,7 +163,7 @@ impl Boxes<'_> {
     ) -> Result<usize, Error> {
         let Scene { output, unit, .. } = self.image.scene;
         let is_open = |sink: &dyn StainSink, region: &Region| {
-            units_of(*region, unit).into_iter().any(|unit| !sink.is_done(unit))
+            region.blocks(unit).any(|unit| !sink.is_done(unit))
         };
         let mut boxes = self.plan.boxes(output);
         boxes.retain(|region| is_open(sink, region));
@@ -181,12 +181,9 @@ impl Boxes<'_> {
         let mut known = Vec::new();
         for region in boxes {
             let stain = self.stain_box(region, below.as_ref(), &mut known, &mut tell)?;
-            for unit in units_of(region, unit) {
+            for unit in region.blocks(unit) {
                 if !sink.is_done(unit) {
-                    let within = Region {
-                        start: std::array::from_fn(|axis| unit.start[axis] - region.start[axis]),
-                        shape: unit.shape,
-                    };
+                    let within = unit.seen_from(region);
                     sink.write(unit, stain.iter().map(|volume| volume.crop(within)).collect())?;
                 }
             }
@@ -241,21 +238,14 @@ impl Boxes<'_> {
                 None => self.alone(image),
                 below => self.levels.up(image.tensor(Region::whole(image.shape)), below, &tile),
             });
-            let start = std::array::from_fn(|axis| core.start[axis] - wanted.start[axis]);
-            whole.paste_part(&part, [0; 3], &Region { start, shape: core.shape });
+            whole.paste_part(&part, [0; 3], &core.seen_from(wanted));
             tell(self.plan.work[2] / tiles);
         }
-        let finish = |mut stain: Volume<f32>| {
-            self.predictor.clip(&mut stain, self.options);
-            if zoomed {
-                stain = zoom_part(&stain, model, output, region, Order::Cubic);
-                self.predictor.clip(&mut stain, self.options); // splines overshoot
-            }
-            if let Some(ranges) = self.ranges {
-                let to_raw = |voxel: &mut f32| *voxel = ranges.to_raw(f64::from(*voxel)) as f32;
-                stain.voxels.iter_mut().for_each(to_raw);
-            }
-            stain
+        let finish = |stain| {
+            let zoom_back =
+                |stain: &Volume<f32>| zoom_part(stain, model, output, region, Order::Cubic);
+            let zoom_back: Option<&ZoomBack<'_>> = if zoomed { Some(&zoom_back) } else { None };
+            self.predictor.finish(stain, zoom_back, self.ranges, self.options)
         };
         Ok(whole.split().into_iter().map(finish).collect())
     }
@@ -337,28 +327,10 @@ struct Kind {
     below: Vec<f32>,
 }
 
-/// The units of a box, z slowest.
-fn units_of(region: Region, unit: Shape) -> Vec<Region> {
-    let counts: Shape = std::array::from_fn(|axis| region.shape[axis].div_ceil(unit[axis]));
-    let mut units = Vec::with_capacity(counts.iter().product());
-    for z in 0..counts[0] {
-        for y in 0..counts[1] {
-            for x in 0..counts[2] {
-                let at = [z, y, x];
-                let start: Shape =
-                    std::array::from_fn(|axis| region.start[axis] + at[axis] * unit[axis]);
-                let length = |axis: usize| unit[axis].min(region.stop()[axis] - start[axis]);
-                units.push(Region { start, shape: std::array::from_fn(length) });
-            }
-        }
-    }
-    units
-}
-
 /// A box in so many pieces along each axis, about equally large.
 fn pieces(region: Region, cuts: [usize; 3]) -> Vec<Region> {
     let step = std::array::from_fn(|axis| region.shape[axis].div_ceil(cuts[axis]).max(1));
-    units_of(region, step)
+    region.blocks(step).collect()
 }
 
 #[cfg(test)]

@@ -57,19 +57,7 @@ pub(super) struct Scene {
 impl StreamPlan {
     /// All boxes of the output, z slowest.
     pub(super) fn boxes(&self, output: Shape) -> Vec<Region> {
-        let counts: Shape = std::array::from_fn(|axis| output[axis].div_ceil(self.step[axis]));
-        let mut boxes = Vec::with_capacity(counts.iter().product());
-        for z in 0..counts[0] {
-            for y in 0..counts[1] {
-                for x in 0..counts[2] {
-                    let at = [z, y, x];
-                    let start: Shape = std::array::from_fn(|axis| at[axis] * self.step[axis]);
-                    let length = |axis: usize| self.step[axis].min(output[axis] - start[axis]);
-                    boxes.push(Region { start, shape: std::array::from_fn(length) });
-                }
-            }
-        }
-        boxes
+        Region::whole(output).blocks(self.step).collect()
     }
 }
 
@@ -186,7 +174,7 @@ impl Choices<'_> {
         let mut next = 2;
         while next < most {
             counts.push(next);
-            if next * 3 / 2 < most && next > 1 {
+            if next * 3 / 2 < most {
                 counts.push(next * 3 / 2);
             }
             next *= 2;
@@ -199,7 +187,7 @@ impl Choices<'_> {
     /// Voxels along an axis of the fitted grid that a box of the output needs.
     fn core(&self, step: usize, axis: usize) -> usize {
         let Scene { model, output, fitted, .. } = *self.scene;
-        if model[axis] == output[axis] && model == output {
+        if model == output {
             return step.min(fitted[axis]);
         }
         let ratio = model[axis] as f64 / output[axis] as f64;

@@ -1,10 +1,10 @@
 //! The foreground of a prepared stack that is in a store, as runs.
 
 use super::runs::{Mask, RowsBuilder};
-use super::space::{Fault, Space, boxes_with_halo, seen_from, slabs, with_halo};
+use super::space::{Fault, Space, boxes_with_halo, slabs};
 use super::store::Store;
 use crate::filter::median_cube;
-use crate::foreground::{EqualBins, count_voxels};
+use crate::foreground::otsu_of_parts;
 use crate::label::Connectivity;
 use crate::segment::Watershed;
 
@@ -31,9 +31,9 @@ pub(super) fn smooth<'a, E>(
     let regions = boxes_with_halo(shape, halo, space.working_bytes() / SMOOTHING);
     for (done, core) in regions.iter().enumerate() {
         space.tell_within(PARTS, done, regions.len());
-        let region = with_halo(*core, halo, shape);
+        let region = core.grown(halo, shape);
         let medians = median_cube(&prepared.read(region)?, options.median_size);
-        smooth.write(core.start, &medians.crop(seen_from(region, *core)))?;
+        smooth.write(core.start, &medians.crop(core.seen_from(region)))?;
     }
     Ok(smooth)
 }
@@ -64,23 +64,12 @@ fn threshold<E>(
     space: &Space<'_, E>,
 ) -> Result<f64, Fault<E>> {
     let regions = slabs(smooth.shape, 0, space.working_bytes() / SMOOTHING);
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for region in &regions {
-        for voxel in smooth.read(*region)?.voxels {
-            (low, high) = (low.min(f64::from(voxel)), high.max(f64::from(voxel)));
+    otsu_of_parts(bins, &mut |see| {
+        for region in &regions {
+            see(&smooth.read(*region)?.voxels);
         }
-    }
-    if low == high {
-        return Ok(low);
-    }
-    let equal = EqualBins::new::<f32>(low, high, bins);
-    let mut counts = vec![0; bins];
-    for region in &regions {
-        let part = smooth.read(*region)?;
-        let more = count_voxels(&part.voxels, bins, |value| equal.bin_of(value));
-        counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
-    }
-    Ok(equal.threshold::<f32>(&counts))
+        Ok(())
+    })
 }
 
 /// Fills components of the background with fewer voxels than a number.

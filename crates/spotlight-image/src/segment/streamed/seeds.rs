@@ -1,7 +1,7 @@
 //! The numbered seeds of a mask whose distances to the background are in a store.
 
 use super::runs::{Mask, RowsBuilder, crop};
-use super::space::{Fault, Space, boxes_with_halo, common, seen_from, with_halo};
+use super::space::{Fault, Space, boxes_with_halo, common};
 use super::store::Store;
 use crate::Volume;
 use crate::filter::Footprint;
@@ -94,12 +94,12 @@ fn search<E>(
         if voxel_count(core.shape) == 0 || mask.is_empty_in(core) {
             continue;
         }
-        let region = with_halo(core, halo.max(1), shape);
+        let region = core.grown(halo.max(1), shape);
         let found = find(&Surroundings {
             image: &distance.read(region)?,
             mask: &mask.crop(region),
-            core: seen_from(region, core),
-            inner: seen_from(region, common(region, inner)),
+            core: core.seen_from(region),
+            inner: common(region, inner).seen_from(region),
         });
         seeds.extend(found.into_iter().map(|place| offset(shape, region, place)));
         let bytes = (seeds.len() * size_of::<usize>()) as u64;
@@ -125,11 +125,11 @@ fn high_seeds<E>(
     let mut seeds = Vec::new();
     for (part, own) in boxes_of(&parts, shape).into_iter().enumerate() {
         space.tell_within(PARTS, part, parts.count);
-        let region = with_halo(own, 1, shape);
+        let region = own.grown(1, shape);
         let needed = (RISING * voxel_count(region.shape)) as u64;
         space.check(needed, "the voxels of a piece of the foreground", Some(region))?;
         let here = crop(&parts.rows, shape, region, |run| parts.component[run] as usize == part);
-        let known = seen_from(region, common(region, inner));
+        let known = common(region, inner).seen_from(region);
         let mut hills = Volume::filled(region.shape, 0.0);
         hills.paste(known.start, &distance.read(region)?.crop(known));
         let voxels = hills.voxels.iter_mut().zip(&here.voxels);

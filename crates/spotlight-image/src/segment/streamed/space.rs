@@ -205,7 +205,7 @@ pub(super) fn boxes(shape: Shape, block: Shape, most: usize) -> Vec<Region> {
         let times = (most / others / side[axis]).max(1);
         side[axis] = side[axis].saturating_mul(times).min(shape[axis].max(1));
     }
-    cut(shape, side)
+    Region::whole(shape).blocks(side).collect()
 }
 
 /// Cuts a grid into boxes that have at most so many voxels with a halo around them (but at least
@@ -223,21 +223,7 @@ pub(super) fn boxes_with_halo(shape: Shape, halo: usize, most: usize) -> Vec<Reg
         let Some(axis) = (0..3).filter(halved).max_by_key(weight) else { break };
         side[axis] = side[axis].div_ceil(2);
     }
-    cut(shape, side)
-}
-
-fn cut(shape: Shape, side: Shape) -> Vec<Region> {
-    let mut regions = Vec::new();
-    for z in (0..shape[0]).step_by(side[0]) {
-        for y in (0..shape[1]).step_by(side[1]) {
-            for x in (0..shape[2]).step_by(side[2]) {
-                let start = [z, y, x];
-                let length = |axis: usize| side[axis].min(shape[axis] - start[axis]);
-                regions.push(Region { start, shape: std::array::from_fn(length) });
-            }
-        }
-    }
-    regions
+    Region::whole(shape).blocks(side).collect()
 }
 
 /// Cuts a grid into slabs across an axis, of at most so many voxels but at least one thick.
@@ -245,21 +231,7 @@ pub(super) fn slabs(shape: Shape, axis: usize, most: usize) -> Vec<Region> {
     let across = (shape.iter().product::<usize>() / shape[axis].max(1)).max(1);
     let mut side = shape.map(|length| length.max(1));
     side[axis] = (most / across).clamp(1, side[axis]);
-    cut(shape, side)
-}
-
-/// A box and the voxels around it, as far as there are any.
-pub(super) fn with_halo(core: Region, halo: usize, shape: Shape) -> Region {
-    let start = core.start.map(|start| start.saturating_sub(halo));
-    let stop = core.stop();
-    let length = |axis: usize| (stop[axis] + halo).min(shape[axis]) - start[axis];
-    Region { start, shape: std::array::from_fn(length) }
-}
-
-/// A box seen from the first voxel of another that holds it.
-pub(super) fn seen_from(outer: Region, inner: Region) -> Region {
-    let start = std::array::from_fn(|axis| inner.start[axis] - outer.start[axis]);
-    Region { start, shape: inner.shape }
+    Region::whole(shape).blocks(side).collect()
 }
 
 /// What two boxes have in common; where that is nothing, an empty box at the start of the first.

@@ -89,7 +89,7 @@ impl Level {
 
     /// The write units, z slowest, x fastest.
     pub(super) fn units(&self) -> impl Iterator<Item = Region> + use<> {
-        blocks(Region::whole(self.shape), self.unit)
+        Region::whole(self.shape).blocks(self.unit)
     }
 
     /// Whether a box is one of the write units.
@@ -101,20 +101,6 @@ impl Level {
                 && region.shape[axis] == self.unit[axis].min(self.shape[axis] - start)
         })
     }
-}
-
-/// Cuts a box into blocks that begin at multiples of `size` from its start.
-pub(super) fn blocks(region: Region, size: Shape) -> impl Iterator<Item = Region> {
-    let counts: [usize; 3] = std::array::from_fn(|axis| region.shape[axis].div_ceil(size[axis]));
-    (0..counts.iter().product()).map(move |number: usize| {
-        let at =
-            [number / (counts[1] * counts[2]), number / counts[2] % counts[1], number % counts[2]];
-        let offset: [usize; 3] = std::array::from_fn(|axis| at[axis] * size[axis]);
-        Region {
-            start: std::array::from_fn(|axis| region.start[axis] + offset[axis]),
-            shape: std::array::from_fn(|axis| size[axis].min(region.shape[axis] - offset[axis])),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use spotlight_image::Voxel;
 use spotlight_image::grid::{Region, Shape};
 use zarrs::array::{ArraySubset, CodecOptions, ElementOwned};
 
-use super::level::blocks;
 use super::progress::Mark;
 use super::reduce::{Mean, first_of_block, local_mean};
 use super::writer::ZarrWriter;
@@ -122,7 +121,7 @@ impl ZarrWriter {
         unit: Region,
     ) -> Result<Volume<T>, Error> {
         let level = &self.levels[mark.level];
-        let chunks: Vec<Region> = blocks(unit, level.chunk).collect();
+        let chunks: Vec<Region> = unit.blocks(level.chunk).collect();
         let reduce = |chunk: &Region| {
             let (before, region) = self.source(mark, *chunk);
             let source = self.read::<T>(before, region)?;

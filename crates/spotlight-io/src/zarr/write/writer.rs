@@ -12,7 +12,7 @@ use zarrs::filesystem::FilesystemStore;
 use super::folder::Folder;
 use super::labels::Parent;
 use super::layout::ZarrLayout;
-use super::level::{Level, blocks};
+use super::level::Level;
 use super::metadata::{group_files, image_attributes};
 use super::options::{NgffVersion, ZarrOptions};
 use super::plan::{Plan, name_of};
@@ -211,7 +211,7 @@ impl ZarrWriter {
     ) -> Result<(), Error> {
         let object = self.object_shape(mark.level);
         let whole = Region { start: [0; 3], shape: unit.shape };
-        let parts: Vec<Region> = blocks(whole, object).collect();
+        let parts: Vec<Region> = whole.blocks(object).collect();
         let written = parts.par_iter().try_for_each(|part| {
             let start = std::array::from_fn(|axis| unit.start[axis] + part.start[axis]);
             let key = self.object_key(mark, start);
