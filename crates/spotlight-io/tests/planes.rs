@@ -5,8 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
 
+mod data;
+
 use std::path::{Path, PathBuf};
 
+use data::data;
 use spotlight_image::Volume;
 use spotlight_io::{
     Channel, Error, Image, OutputChannel, Selection, Voxels, WriteOptions, inspect, read_array,
@@ -235,17 +238,6 @@ fn nd_tiff_that_is_refused() {
     assert!(fault(&at("a_NDTiffStack.tif")).contains("without its NDTiff.index"));
 }
 
-/// The folder of the real files, where it is present.
-fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let root = std::env::var_os("SPOTLIGHT_DATA").map_or(beside, PathBuf::from).join("formats");
-    if !root.is_dir() {
-        println!("DID NOT RUN: there is no folder {}", root.display());
-        return None;
-    }
-    Some(root)
-}
-
 /// A voxel of every plane of a stack, and the mean of all.
 fn probe(path: &Path, selection: &Selection, [y, x]: [usize; 2]) -> (Vec<f64>, f64) {
     let volume = read_stack(path, selection).unwrap().voxels.to_f64();
@@ -257,7 +249,7 @@ fn probe(path: &Path, selection: &Selection, [y, x]: [usize; 2]) -> (Vec<f64>, f
 
 #[test]
 fn real_series_of_planes() {
-    let Some(root) = data() else { return };
+    let Some(root) = data("formats") else { return };
     let plate = root.join("hcs_planes_faim/ImageXpress/Projection-Mix/2023-02-21/1334");
     // The small pictures beside the planes have "_thumb" where the planes have eight letters.
     let path = plate.join("ZStep_{z}/Projection-Mix_E07_s1_w{c:1,2}????????-*.tif");
@@ -294,7 +286,7 @@ fn real_series_of_planes() {
 
 #[test]
 fn real_companions() {
-    let Some(root) = data() else { return };
+    let Some(root) = data("formats") else { return };
     let folder = root.join("viv/sites/avivator/data");
     let names = ["multifile.companion.ome", "multifile-Z1.ome.tiff", "multifile-Z4.ome.tiff"];
     for path in names.into_iter().chain(["multifile-Z{z}.ome.tiff"]).map(|name| folder.join(name)) {
@@ -312,7 +304,7 @@ fn real_companions() {
 
 #[test]
 fn real_nd_tiff() {
-    let Some(root) = data().map(|root| root.join("micromanager_ndtiff")) else { return };
+    let Some(root) = data("formats").map(|root| root.join("micromanager_ndtiff")) else { return };
     // Of ndstorage: the lengths along t and c, the mean, the voxels [1, 3] of every plane.
     let waves = [5696, 5599, 4142, 2177, 856, 953, 2410, 4375, 5696, 5599];
     let v2 = ("v2/ndtiffv2.0_test", [5, 2], 3276.1875, waves.as_slice());

@@ -6,9 +6,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod data;
 
+use std::collections::BTreeSet;
+
+use data::data;
 use spotlight_image::grid::Region;
 use spotlight_io::{Channel, Image, Selection, Storage, Voxels, inspect, read_array, read_stack};
 
@@ -42,18 +44,6 @@ fn table() -> Vec<Expected> {
     rows.collect()
 }
 
-/// The folder of the data, where it is present.
-fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let root = std::env::var_os("SPOTLIGHT_DATA").map_or(beside, PathBuf::from);
-    let folder = root.join("formats/czi_czitools");
-    if !folder.is_dir() {
-        println!("DID NOT RUN: there is no folder {}", folder.display());
-        return None;
-    }
-    Some(root)
-}
-
 fn crc_32(voxels: &Voxels) -> String {
     let mut crc = flate2::Crc::new();
     match voxels {
@@ -66,7 +56,7 @@ fn crc_32(voxels: &Voxels) -> String {
 
 #[test]
 fn real_files_read_as_libczi_reads_them() {
-    let Some(root) = data() else { return };
+    let Some(root) = data("formats/czi_czitools").and(data("")) else { return };
     let table = table();
     for expected in &table {
         let path = root.join(&expected.path);
@@ -83,7 +73,7 @@ fn real_files_read_as_libczi_reads_them() {
 
 #[test]
 fn every_real_file_is_in_the_table() {
-    let Some(root) = data() else { return };
+    let Some(root) = data("formats/czi_czitools").and(data("")) else { return };
     let table = table();
     for folder in ["formats/czi_czitools", "formats/czi_neubias"] {
         for file in std::fs::read_dir(root.join(folder)).unwrap() {
@@ -96,7 +86,7 @@ fn every_real_file_is_in_the_table() {
 
 #[test]
 fn boxes_of_real_files_are_parts_of_their_stacks() {
-    let Some(root) = data() else { return };
+    let Some(root) = data("formats/czi_czitools").and(data("")) else { return };
     for expected in table() {
         let open = Image::open(&root.join(&expected.path)).unwrap();
         let stack = open.stack(&expected.selection).unwrap();
@@ -121,7 +111,7 @@ fn boxes_of_real_files_are_parts_of_their_stacks() {
 
 #[test]
 fn what_real_files_say_of_themselves() {
-    let Some(root) = data() else { return };
+    let Some(root) = data("formats/czi_czitools").and(data("")) else { return };
     let folder = root.join("formats/czi_czitools");
     let info = inspect(&folder.join("S3_1Pos_2Mosaic_T2_Z3_CH2_sm.czi")).unwrap();
     assert_eq!((info.axes.as_str(), info.shape.as_slice()), ("TCZYX", &[2, 2, 3, 122, 295][..]));

@@ -8,9 +8,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
 
+mod data;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use data::data;
 use spotlight_io::{Error, Selection, inspect, read_array, read_stack};
 
 /// A row of the table.
@@ -35,18 +38,6 @@ fn table() -> Vec<Expected> {
         }
     });
     rows.collect()
-}
-
-/// The folder of a kind of files, where it is present.
-fn data(folder: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let root = std::env::var_os("SPOTLIGHT_DATA").map_or(beside, PathBuf::from);
-    let folder = root.join(folder);
-    if !folder.is_dir() {
-        println!("DID NOT RUN: there is no folder {}", folder.display());
-        return None;
-    }
-    Some(folder)
 }
 
 fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -8,9 +8,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
 
+mod data;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use data::data;
 use spotlight_io::{Image, Selection, inspect, read_array, read_stack};
 
 /// Folders of the data that hold Zarr stores.
@@ -47,20 +50,14 @@ fn table() -> Vec<Expected> {
     rows.collect()
 }
 
-/// The folder of all data, where it is present.
-fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let root = std::env::var_os("SPOTLIGHT_DATA").map_or(beside, PathBuf::from);
-    if FOLDERS.iter().all(|folder| root.join(folder).is_dir()) {
-        return Some(root);
-    }
-    println!("DID NOT RUN: not all Zarr stores are in {}", root.display());
-    None
+/// The folder of all data, where the stores are present.
+fn root() -> Option<PathBuf> {
+    FOLDERS.iter().all(|folder| data(folder).is_some()).then(|| data("")).flatten()
 }
 
 #[test]
 fn real_stores_read_as_zarr_python_reads_them() {
-    let Some(root) = data() else { return };
+    let Some(root) = root() else { return };
     let (mut read, mut refused, mut images) = (0, 0, 0);
     for expected in table() {
         let path = root.join(&expected.path);
@@ -112,7 +109,7 @@ fn check_images(path: &Path, expected: &Expected, count: usize) {
 
 #[test]
 fn plates_wells_and_fields_open() {
-    let Some(root) = data() else { return };
+    let Some(root) = root() else { return };
     let plate = root.join("formats/omezarr_hcs_v04/hcs.zarr");
     let info = inspect(&plate).unwrap();
     let names = ["A/1/0", "A/1/1", "A/2/0", "A/2/1", "B/1/0", "B/1/1", "B/2/0", "B/2/1"];
@@ -129,7 +126,7 @@ fn plates_wells_and_fields_open() {
 
 #[test]
 fn a_store_of_version_0_1_opens_with_warnings() {
-    let Some(root) = data() else { return };
+    let Some(root) = root() else { return };
     let path = root.join("idr0062_blastocyst_omezarr/6001240.zarr");
     let info = inspect(&path).unwrap();
     assert_eq!(
@@ -147,7 +144,7 @@ fn a_store_of_version_0_1_opens_with_warnings() {
 
 #[test]
 fn every_store_is_in_the_table() {
-    let Some(root) = data() else { return };
+    let Some(root) = root() else { return };
     let table = table();
     let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
     while let Some(folder) = folders.pop() {

@@ -6,26 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test reports")]
 
+mod data;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use data::data;
 use peak_alloc::PeakAlloc;
 use spotlight_io::{Channel, ImageInfo, Selection, Storage, inspect, read_array, read_stack};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
-
-/// The folder of a kind of files, where it is present.
-fn data(folder: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let root = std::env::var_os("SPOTLIGHT_DATA").map_or(beside, PathBuf::from);
-    let folder = root.join(folder);
-    if !folder.is_dir() {
-        println!("DID NOT RUN: there is no folder {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
 
 /// A folder and all that is below it.
 fn below(path: &Path, found: &mut Vec<PathBuf>) {

@@ -185,6 +185,13 @@ pub fn peak_memory_bytes() -> Option<u64> {
     Some(1024 * kib)
 }
 
+/// The digest of inputs and settings that the record of an output holds, where there is one.
+#[must_use]
+pub fn recorded_digest(output: &Path) -> Option<String> {
+    let record: Record = serde_json::from_slice(&std::fs::read(record_path(output)).ok()?).ok()?;
+    record.details["digest"].as_str().map(str::to_owned)
+}
+
 /// SHA-256 of a text, hexadecimal.
 #[must_use]
 pub fn digest_of(text: &str) -> String {

@@ -16,10 +16,9 @@ use program::{fails, program, succeeds};
 use serde_json::Value;
 use spotlight::image::{Shape, Volume};
 use spotlight::io::{OutputChannel, Selection, Voxels, WriteOptions, read_stack, write_ome_tiff};
-use spotlight::learn::fnet::{Fnet, FnetOptions};
-use spotlight::learn::model_file::{Model, ModelManifest};
+use spotlight::learn::model_file::Model;
 use spotlight::learn::predict::fixed_bytes;
-use stacks::{SPACING, folder_of};
+use stacks::{SPACING, folder_of, write_model};
 
 /// A folder with a model and stacks; it vanishes with this.
 struct Plate {
@@ -31,15 +30,7 @@ impl Plate {
     /// them another.
     fn new(names: &[&str], shape: Shape) -> Self {
         let plate = Self { folder: tempfile::tempdir().unwrap() };
-        let network = FnetOptions { width: 2, depth: 1, ..FnetOptions::default() };
-        let mut network = Fnet::new(&network, 3);
-        network.parameters.iter_mut().for_each(|value| *value *= 5.0);
-        let manifest = ModelManifest {
-            network: network.options,
-            output_clip_min: None,
-            ..ModelManifest::default()
-        };
-        Model { manifest, network }.write(&plate.path("model.safetensors")).unwrap();
+        write_model(&plate.path("model.safetensors"));
         for (index, name) in names.iter().enumerate() {
             let voxel = |[z, y, x]: [usize; 3]| ((7 * z + 3 * y + (5 + index) * x) % 41) as u16;
             plate.write(name, &Volume::from_fn(shape, voxel).into());

@@ -11,6 +11,8 @@ use std::sync::Mutex;
 use spotlight::image::Volume;
 use spotlight::image::simulate::{Simulation, simulate};
 use spotlight::io::{OutputChannel, Voxels, WriteOptions, write_ome_tiff};
+use spotlight::learn::fnet::{Fnet, FnetOptions};
+use spotlight::learn::model_file::{Model, ModelManifest};
 
 /// Voxel size of the stacks in µm.
 pub(crate) const SPACING: Option<[f64; 3]> = Some([0.29; 3]);
@@ -50,6 +52,19 @@ impl Stacks {
         let channels = [OutputChannel { name: "only", voxels }];
         write_ome_tiff(&self.path(name), &channels, spacing_um, &options).unwrap();
     }
+}
+
+/// Writes a small model with the weights before training, but larger, that clips nothing.
+pub(crate) fn write_model(path: &Path) {
+    let network = FnetOptions { width: 2, depth: 1, ..FnetOptions::default() };
+    let mut network = Fnet::new(&network, 3);
+    network.parameters.iter_mut().for_each(|value| *value *= 5.0);
+    let manifest = ModelManifest {
+        network: network.options,
+        output_clip_min: None,
+        ..ModelManifest::default()
+    };
+    Model { manifest, network }.write(path).unwrap();
 }
 
 /// A pair of 16 × 32 × 32 voxels with a nucleus; each seed is simulated once.

@@ -6,19 +6,19 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result};
-use sha2::{Digest, Sha256};
 use spotlight_io::is_address;
 
 use super::options::{Options, Target};
 use super::source::Source;
+use crate::record::digest_of;
 
 /// A digest of the files of an input (names, sizes, times of change) and of all settings that
 /// show in the output. Of an address only the name and what the metadata say are known.
 pub(super) fn digest(source: &Source, options: &Options, target: &Target) -> Result<String> {
-    let mut hash = Sha256::new();
-    let mut line = |text: String| {
-        hash.update(text.as_bytes());
-        hash.update(b"\n");
+    let mut text = String::new();
+    let mut line = |about: String| {
+        text.push_str(&about);
+        text.push('\n');
     };
     line(format!("spotlight convert {}", env!("CARGO_PKG_VERSION")));
     line(format!("{}", source.image.path().display()));
@@ -35,8 +35,7 @@ pub(super) fn digest(source: &Source, options: &Options, target: &Target) -> Res
     let axes = options.axes.as_ref().map(ToString::to_string);
     line(format!("{target:?} {axes:?} {:?}", options.zarr_version));
     line(format!("{:?} {:?} {}", options.chunk, options.levels, options.labels));
-    let digits = hash.finalize();
-    Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest_of(&text))
 }
 
 /// A line for a file, or for every file below a folder, in the order of their names.

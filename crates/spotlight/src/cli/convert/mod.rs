@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::cli::jobs::make_folder;
 use crate::cli::{Context, failure, wrong_use};
 use crate::progress::Progress;
-use crate::record::{Record, Started, input_files, peak_memory_bytes, record_path};
+use crate::record::{Started, input_files, peak_memory_bytes, record_path, recorded_digest};
 
 pub use options::Options;
 use options::{Format, Target};
@@ -70,7 +70,7 @@ fn convert(
     drop(bar);
 
     let files: Vec<_> = source.image.parts().into_iter().filter(|part| part.is_file()).collect();
-    let mut record: Record = started.record(&context.engine()?);
+    let mut record = started.record(&context.engine()?);
     record.inputs = input_files(files.iter().map(|file| file.as_path()))?;
     record.outputs = output.file_name().map(Into::into).into_iter().collect();
     record.details = details(source, options, target, &digest);
@@ -82,7 +82,7 @@ fn is_done(output: &Path, digest: &str, options: &Options) -> Result<bool> {
     if !options.resume || options.overwrite || !output.exists() {
         return Ok(false);
     }
-    if digest_in(&record_path(output)).as_deref() == Some(digest) {
+    if recorded_digest(output).as_deref() == Some(digest) {
         return Ok(true);
     }
     // A kill after the last step of a store, before its work folder is gone: the writer tidies up.
@@ -127,12 +127,6 @@ fn details(source: &Source, options: &Options, target: &Target, digest: &str) ->
         "notes": source.notes(),
         "peak_memory_bytes": peak_memory_bytes(),
     })
-}
-
-/// The digest of inputs and settings that a record of a conversion holds.
-fn digest_in(record: &Path) -> Option<String> {
-    let record: Record = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
-    record.details["digest"].as_str().map(str::to_owned)
 }
 
 /// Refuses to begin what would need more memory than is allowed.

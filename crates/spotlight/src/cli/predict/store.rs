@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::json;
 use spotlight_image::{Region, Shape, Volume};
 use spotlight_io::{
     Image, OpenStack, SampleType, Selection, Voxels, ZarrLayout, ZarrOptions, ZarrWriter,
@@ -22,7 +22,7 @@ use super::output::{target_names, write_record};
 use crate::cli::failure;
 use crate::cli::jobs::Job;
 use crate::cli::stacks::missing_spacing;
-use crate::record::{InputFile, Started, digest_of, input_files, record_path};
+use crate::record::{InputFile, Started, digest_of, input_files, recorded_digest};
 
 /// Voxels along (z, y, x) that are written at once: small, so that little memory suffices.
 const UNIT: Shape = [32, 256, 256];
@@ -152,10 +152,7 @@ fn digest(
 
 /// A store that is there already is left alone if it was made of the same inputs in the same way.
 fn check_finished(output: &Path, digest: &str) -> Result<()> {
-    let record = record_path(output);
-    let known = std::fs::read(&record).ok();
-    let known: Option<Value> = known.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    match known.as_ref().and_then(|record| record["details"]["digest"].as_str()) {
+    match recorded_digest(output) {
         Some(found) if found == digest => Ok(()),
         found => {
             let why = match found {
