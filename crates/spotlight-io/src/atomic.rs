@@ -139,6 +139,17 @@ pub fn check_free(path: &Path, overwrite: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// Fails early where the folder of an output takes no file. Nothing is left there, even where the
+/// program is killed meanwhile.
+///
+/// # Errors
+///
+/// [`Error::Io`] if nothing can be created in the folder.
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    let probe = tempfile::tempfile_in(folder_of(path));
+    probe.map(drop).map_err(|source| Error::write(path, bare(source)))
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

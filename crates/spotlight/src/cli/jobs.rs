@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf, is_separator};
 
 use anyhow::Result;
-use spotlight_io::atomic::AtomicFile;
+use spotlight_io::atomic;
 use spotlight_io::manifest::{Row, Split};
 use spotlight_io::{Channel, is_address};
 
@@ -193,8 +193,8 @@ pub(super) fn prepare_folders(jobs: &[Job], overwrite: bool) -> Result<()> {
         }
     }
     if let Some(job) = jobs.first() {
-        // Dropped at once: leaves nothing behind.
-        AtomicFile::create(&job.output, overwrite)?;
+        atomic::check_free(&job.output, overwrite)?;
+        atomic::check_writable(&job.output)?;
     }
     Ok(())
 }

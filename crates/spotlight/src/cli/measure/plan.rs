@@ -116,7 +116,8 @@ impl Plan {
             }
         }
         // Dropped at once: leaves nothing behind.
-        AtomicFile::create(&options.output, options.overwrite)?;
+        atomic::check_free(&options.output, options.overwrite)?;
+        atomic::check_writable(&options.output)?;
         Ok(())
     }
 }
