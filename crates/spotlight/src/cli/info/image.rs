@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use spotlight_io::{AxisOrigin, ByteOrder, Dimension, ImageInfo, Storage};
 
 use super::Description;
+use crate::table::count;
 
 /// Names of images that are shown to a person; `--json` has all.
 const MOST_NAMES: usize = 12;
@@ -95,20 +96,26 @@ fn origin(origin: AxisOrigin) -> &'static str {
 
 fn spacing(info: &ImageInfo) -> String {
     match (info.spacing_um, info.partial_spacing_um) {
-        (Some([z, y, x]), _) => format!("{z} x {y} x {x} µm (z, y, x)"),
+        (Some(um), _) => format!("{} µm (z, y, x)", um.map(length).join(" x ")),
         (None, [None, None, None]) => "not given".to_owned(),
         (None, partial) => {
-            let parts = partial.map(|um| um.map_or_else(|| "?".to_owned(), |um| um.to_string()));
+            let parts = partial.map(|um| um.map_or_else(|| "?".to_owned(), length));
             format!("{} µm (z, y, x), incomplete", parts.join(" x "))
         }
     }
 }
 
+/// A length in µm without the digits that a conversion of units leaves: 0.1, not 0.09999999999999999.
+fn length(um: f64) -> String {
+    let rounded = (um * 1e9).round() / 1e9;
+    if rounded > 0.0 { rounded.to_string() } else { um.to_string() }
+}
+
 /// How many images there are, and the names of the first.
 fn series(names: &[String]) -> String {
-    let count = format!("{} in this file", names.len());
+    let all = format!("{} in this file", names.len());
     if names.iter().all(String::is_empty) {
-        return count;
+        return all;
     }
     let name = |(number, name): (usize, &String)| match name.as_str() {
         "" => number.to_string(),
@@ -116,7 +123,7 @@ fn series(names: &[String]) -> String {
     };
     let shown: Vec<String> = names.iter().enumerate().take(MOST_NAMES).map(name).collect();
     let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
-    format!("{count}: {}{more}", shown.join(", "))
+    format!("{all}: {}{more}", shown.join(", "))
 }
 
 fn by(lengths: &[usize]) -> String {
@@ -128,7 +135,8 @@ fn storage(info: &ImageInfo, order: &str) -> String {
     let compression = &info.compression;
     match &info.storage {
         Storage::Tiff { pages, big, predictor, tile } => {
-            let mut text = format!("{pages} planes, {order}, compression {compression}");
+            let planes = count(*pages, "plane");
+            let mut text = format!("{planes}, {order}, compression {compression}");
             if *predictor > 1 {
                 text.push_str(&format!(" with predictor {predictor}"));
             }
@@ -151,7 +159,8 @@ fn storage(info: &ImageInfo, order: &str) -> String {
             text
         }
         Storage::Czi { sub_blocks } => {
-            format!("{sub_blocks} sub-blocks, {order}, compression {compression}")
+            let sub_blocks = count(*sub_blocks, "sub-block");
+            format!("{sub_blocks}, {order}, compression {compression}")
         }
     }
 }
@@ -167,6 +176,13 @@ mod tests {
         assert_eq!(series(&two), "2 in this file: A/1/0, 1");
         let many: Vec<String> = (0..30).map(|n| format!("s{n}")).collect();
         assert!(series(&many).ends_with("s10, s11, ..."), "{}", series(&many));
+    }
+
+    #[test]
+    fn lengths_have_no_digits_of_a_conversion() {
+        assert_eq!(length(0.099_999_999_999_999_99), "0.1");
+        assert_eq!(length(0.108_333), "0.108333");
+        assert_eq!(length(3e-12), "0.000000000003");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use spotlight_io::atomic::{self, AtomicFile};
+use spotlight_io::atomic;
 use spotlight_io::table::TableFormat;
 use spotlight_io::{Channel, inspect};
 
