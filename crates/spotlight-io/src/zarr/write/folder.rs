@@ -169,7 +169,7 @@ impl Folder {
     pub(super) fn explain(&self, source: io::Error) -> Error {
         let work = self.work.display();
         let way_on = if self.store().is_dir() {
-            format!("what is written is kept in {work}, and the same command goes on from there")
+            format!("what is written is kept in {work}, and a run that resumes goes on from there")
         } else {
             format!("{work} is gone, and the same command begins anew")
         };
